@@ -1,0 +1,83 @@
+//! `apply` and `plan`: playbooks on their hosts.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::input::{What, input};
+use super::options::Common;
+use super::runner;
+
+/// Which tasks of the playbooks to run.
+#[derive(Args, Clone, Default)]
+pub struct Choice {
+    /// Playbooks, run in this order.
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub playbooks: Vec<PathBuf>,
+    /// Only tasks with one of these tags.
+    #[arg(short = 't', long, value_name = "TAGS", value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// Not the tasks with one of these tags.
+    #[arg(long, value_name = "TAGS", value_delimiter = ',')]
+    pub skip_tags: Vec<String>,
+    /// Begin with the task of this name.
+    #[arg(long, value_name = "NAME")]
+    pub start_at_task: Option<String>,
+    /// Longest time for a step, in seconds, where the playbook says nothing.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
+    /// Show what changes in files.
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// End with 2 when something would change.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+#[derive(Args)]
+pub struct Apply {
+    #[command(flatten)]
+    choice: Choice,
+    /// Change nothing; say what would change.
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Ask nothing.
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+#[derive(Args)]
+pub struct Plan {
+    #[command(flatten)]
+    choice: Choice,
+}
+
+impl Apply {
+    pub fn run(self) -> Result<u8> {
+        // There is no question yet that `--yes` would answer; it is accepted so that scripts may say it.
+        let _nothing_to_ask = self.yes;
+        run(self.choice, "apply", self.check)
+    }
+}
+
+impl Plan {
+    pub fn run(self) -> Result<u8> {
+        run(Choice { diff: true, ..self.choice }, "plan", true)
+    }
+}
+
+fn run(choice: Choice, command: &str, check: bool) -> Result<u8> {
+    let mut problems = Vec::new();
+    let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
+    input.options.check = check;
+    input.options.tags = choice.tags;
+    input.options.skip_tags = choice.skip_tags;
+    input.options.start_at_task = choice.start_at_task;
+    input.options.step_limit = choice.timeout.map(std::time::Duration::from_secs);
+    let ended = runner::run(input, problems, &choice.common.show, choice.diff)?;
+    let pending = check && choice.detailed_exitcode && ended.exit == 0 && ended.any_change;
+    Ok(if pending { 2 } else { ended.exit })
+}

@@ -1,0 +1,197 @@
+//! From flags and files to what the engine takes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::options::Common;
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_text};
+use crate::engine::{Input, Login, Options};
+use crate::inventory;
+use crate::modules;
+use crate::playbook::{self, Playbook};
+use crate::remote::KnownHosts;
+use crate::secret::Secret;
+use crate::template::Layer;
+
+/// What is run: files, or a playbook made from the command line.
+pub enum What {
+    Files(Vec<PathBuf>),
+    Text(String),
+}
+
+/// Reads everything that a run needs. All problems with files go to `problems`.
+///
+/// # Errors
+/// When this machine does not let us: no home folder, a password file that cannot be read.
+pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diagnostic>) -> Result<Input> {
+    let mut sources = Sources::default();
+    let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+    let inventories = inventories(common, problems);
+    let inventory = inventory::load(&inventories, &mut sources, problems);
+    let extra = extra_variables(&common.extra_vars, &mut sources, problems);
+    let playbooks: Vec<Playbook> = match what {
+        What::Files(paths) => playbook::load(&paths, modules::ALL, &mut sources, problems),
+        What::Text(text) => playbook::from_text("command line", &text, modules::ALL, &mut sources, problems),
+    };
+    let known_hosts = [home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()];
+    let known_hosts = KnownHosts::read(&known_hosts).context("host keys")?;
+    let local_user = local_user();
+    let login = Login {
+        user: common.user.clone(),
+        key: common.key.clone(),
+        port: common.port,
+        become_it: common.become_it,
+        become_user: common.become_user.clone(),
+        become_password: become_password(common)?,
+        local_user: local_user.clone(),
+        home,
+        connect_timeout: common.connect_timeout.map(Duration::from_secs),
+        accept_new_host_keys: common.accept_new_host_keys,
+    };
+    let options = Options {
+        command: command.to_owned(),
+        limit: common.limit.clone(),
+        exclude: common.exclude.clone(),
+        forks: common.forks,
+        login,
+        ..Options::default()
+    };
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let who = format!("{local_user}@{host} pid {}", std::process::id());
+    Ok(Input { playbooks, inventory, registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, who })
+}
+
+fn local_user() -> String {
+    let named = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
+    named.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "root".into())
+}
+
+fn inventories(common: &Common, problems: &mut Vec<Diagnostic>) -> Vec<String> {
+    if !common.inventory.is_empty() {
+        return common.inventory.clone();
+    }
+    if let Ok(named) = std::env::var("MUTATE_INVENTORY")
+        && !named.is_empty()
+    {
+        return vec![named];
+    }
+    if std::path::Path::new("inventory.toml").exists() {
+        return vec!["inventory.toml".into()];
+    }
+    let diagnostic = Diagnostic::general("inventory", "there is no inventory: no `inventory.toml` here, and no `-i`");
+    problems.push(diagnostic.help("name one with `-i FILE`, or name the hosts themselves with `-i host1,host2,`"));
+    Vec::new()
+}
+
+fn become_password(common: &Common) -> Result<Option<Secret>> {
+    if let Some(path) = &common.become_password_file {
+        let text = read_text(path).map_err(|reason| anyhow::anyhow!("`--become-password-file {}`: {reason}", path.display()))?;
+        return Ok(Some(Secret::new(text.lines().next().unwrap_or_default())));
+    }
+    if !common.ask_become_pass {
+        return Ok(None);
+    }
+    if !super::stderr_is_terminal() {
+        bail!("`-K` asks for a password, but there is no terminal to ask on; use `--become-password-file`");
+    }
+    let password = rpassword::prompt_password("password for sudo: ").context("asking for the password")?;
+    Ok(Some(Secret::new(password)))
+}
+
+/// Variables from `-e`: `name=value`, `@file`, or a table in JSON.
+fn extra_variables(arguments: &[String], sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Layer {
+    let mut layer = Layer::default();
+    for argument in arguments {
+        let table = if let Some(path) = argument.strip_prefix('@') {
+            variables_of_file(path, sources, problems)
+        } else {
+            let source = sources.add("command line", argument.as_str());
+            let span = Span { source, bytes: 0..argument.len() };
+            if argument.trim_start().starts_with('{') {
+                json_table(argument, &span, problems)
+            } else {
+                one_variable(argument, &span, problems)
+            }
+        };
+        let Some(table) = table else { continue };
+        inventory::check_variables(&table, problems);
+        layer.entries.extend(Layer::authored(&table).entries);
+    }
+    layer
+}
+
+fn variables_of_file(path: &str, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Option<Node> {
+    match read_text(std::path::Path::new(path)) {
+        Ok(text) => {
+            let source = sources.add(path, text.as_str());
+            if path.ends_with(".json") {
+                return json_table(&text, &Span { source, bytes: 0..text.len() }, problems);
+            }
+            Some(parse(source, &text, problems))
+        }
+        Err(reason) => {
+            problems.push(Diagnostic::general("read", format!("`-e @{path}`: {reason}")));
+            None
+        }
+    }
+}
+
+fn one_variable(argument: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option<Node> {
+    let Some((name, value)) = argument.split_once('=') else {
+        let diagnostic = Diagnostic::error("extra-vars", span, format!("`-e {argument}` is no variable"));
+        problems.push(diagnostic.help("write `-e name=value`, or `-e @file.toml`"));
+        return None;
+    };
+    let kind = match value {
+        "true" => Kind::Boolean(true),
+        "false" => Kind::Boolean(false),
+        // `007` and `1.10` are names of things, not numbers.
+        _ => match value.parse::<i64>() {
+            Ok(number) if number.to_string() == value => Kind::Integer(number),
+            _ if value.starts_with(['[', '{']) => match serde_json::from_str(value) {
+                Ok(json) => json_node(&json, span).kind,
+                Err(_) => Kind::Text(value.to_owned()),
+            },
+            _ => Kind::Text(value.to_owned()),
+        },
+    };
+    let key = Key { name: name.trim().to_owned(), span: span.clone() };
+    Some(Node::new(span, Kind::Table(vec![Entry { key, value: Node::new(span, kind) }])))
+}
+
+fn json_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option<Node> {
+    match serde_json::from_str::<serde_json::Value>(text) {
+        Ok(json @ serde_json::Value::Object(_)) => Some(json_node(&json, span)),
+        Ok(_) => {
+            problems.push(Diagnostic::error("extra-vars", span, "variables must be a table"));
+            None
+        }
+        Err(error) => {
+            problems.push(Diagnostic::error("extra-vars", span, format!("this is no JSON: {error}")));
+            None
+        }
+    }
+}
+
+fn json_node(json: &serde_json::Value, span: &Span) -> Node {
+    let kind = match json {
+        serde_json::Value::Null => Kind::None,
+        serde_json::Value::Bool(value) => Kind::Boolean(*value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(number) => Kind::Integer(number),
+            None => Kind::Float(number.as_f64().unwrap_or(0.0)),
+        },
+        serde_json::Value::String(text) => Kind::Text(text.clone()),
+        serde_json::Value::Array(items) => Kind::List(items.iter().map(|item| json_node(item, span)).collect()),
+        serde_json::Value::Object(entries) => Kind::Table(
+            entries
+                .iter()
+                .map(|(name, value)| Entry { key: Key { name: name.clone(), span: span.clone() }, value: json_node(value, span) })
+                .collect(),
+        ),
+    };
+    Node::new(span, kind)
+}

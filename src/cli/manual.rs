@@ -1,0 +1,105 @@
+//! `modules`: the list of modules, and the manual of each from its own doc comments.
+
+use anyhow::{Result, bail};
+use clap::Args;
+use serde_json::Value;
+
+use super::say;
+use crate::diag::nearest;
+use crate::module::Registration;
+use crate::modules;
+
+#[derive(Args)]
+pub struct Modules {
+    /// Module whose manual is shown.
+    name: Option<String>,
+}
+
+impl Modules {
+    pub fn run(self) -> Result<u8> {
+        match self.name {
+            None => say(&list()),
+            Some(name) => match modules::ALL.find(&name) {
+                Some(module) => say(&manual(module)),
+                None => {
+                    let help = nearest(&name, modules::ALL.names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                    bail!("there is no module `{name}`{help}");
+                }
+            },
+        }
+        Ok(0)
+    }
+}
+
+fn list() -> String {
+    let width = modules::ALL.names().map(str::len).max().unwrap_or(0);
+    let lines = modules::ALL.0.iter().map(|module| {
+        let schema = (module.schema)().to_value();
+        let text = schema["description"].as_str().unwrap_or_default();
+        let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
+        format!("{:<width$}  {first}", module.name)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn manual(module: &Registration) -> String {
+    let schema = (module.schema)().to_value();
+    let mut text = format!("{}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
+    if let Some(main) = module.main {
+        text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));
+    }
+    if module.free_form {
+        text.push_str("\nAny names may be given.\n");
+    }
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if let Some(properties) = schema["properties"].as_object() {
+        text.push_str("\nParameters:\n");
+        for (name, property) in properties {
+            let must = if required.contains(&name.as_str()) { ", required" } else { "" };
+            let default = match &property["default"] {
+                Value::Null => String::new(),
+                value => format!(", default {value}"),
+            };
+            text.push_str(&format!("\n  {name} ({}{must}{default})\n", kind(property, &schema)));
+            for line in property["description"].as_str().unwrap_or_default().lines() {
+                text.push_str(&format!("      {line}\n"));
+            }
+        }
+    }
+    text
+}
+
+/// The type of a parameter in words.
+fn kind(property: &Value, schema: &Value) -> String {
+    if let Some(target) = property["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
+        return kind(schema.pointer(target).unwrap_or(&Value::Null), schema);
+    }
+    if let Some(words) = property["enum"].as_array() {
+        return words.iter().filter(|word| !word.is_null()).map(ToString::to_string).collect::<Vec<_>>().join(" | ");
+    }
+    for key in ["anyOf", "oneOf", "allOf"] {
+        if let Some(options) = property[key].as_array() {
+            let mut names: Vec<String> = options.iter().map(|option| kind(option, schema)).filter(|name| name != "none").collect();
+            names.dedup();
+            return names.join(" | ");
+        }
+    }
+    if let Some(word) = property["const"].as_str() {
+        return format!("\"{word}\"");
+    }
+    let plain = |name: &str| match name {
+        "string" => "text",
+        "integer" => "whole number",
+        "number" => "number",
+        "boolean" => "true | false",
+        "array" => "list",
+        "object" => "table",
+        "null" => "none",
+        _ => "any",
+    };
+    match &property["type"] {
+        Value::String(name) => plain(name).to_owned(),
+        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(plain).collect::<Vec<_>>().join(" | "),
+        _ => "any".to_owned(),
+    }
+}

@@ -1,0 +1,124 @@
+//! Words in, exit code out. The only room that knows the terminal and the environment.
+
+mod apply;
+mod check;
+mod input;
+mod inventory;
+mod manual;
+mod options;
+mod ping;
+mod runner;
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use options::Common;
+
+/// Exit codes that do not come from a run.
+pub(crate) const BAD_INPUT: u8 = 1;
+pub(crate) const NO_HOST: u8 = 3;
+
+/// Change live servers over SSH, with nothing installed on them.
+#[derive(Parser)]
+#[command(name = "mutate", version, max_term_width = 100, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make it so: run playbooks on their hosts.
+    Apply(apply::Apply),
+    /// Show what would change, and change nothing.
+    Plan(apply::Plan),
+    /// Validate playbooks and inventory without contacting any host.
+    Check(check::Check),
+    /// Log in to hosts and say which of them can be worked on.
+    Ping(ping::Ping),
+    /// Show the facts of hosts.
+    Facts(ping::Facts),
+    /// Show what mutate understood of the inventory.
+    Inventory(inventory::Inventory),
+    /// List the modules, or show the manual of one.
+    Modules(manual::Modules),
+}
+
+/// Runs the program with the words of its command line.
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            let _gone = error.print();
+            let wanted_help = !error.use_stderr();
+            return if wanted_help { ExitCode::SUCCESS } else { ExitCode::from(BAD_INPUT) };
+        }
+    };
+    raise_file_limit();
+    let result = match arguments.command {
+        Command::Apply(apply) => apply.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Check(check) => check.run(),
+        Command::Ping(ping) => ping.run(),
+        Command::Facts(facts) => facts.run(),
+        Command::Inventory(inventory) => inventory.run(),
+        Command::Modules(modules) => modules.run(),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            ExitCode::from(BAD_INPUT)
+        }
+    }
+}
+
+/// Many hosts need many sockets.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _best_effort = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// A line on stderr.
+#[expect(clippy::print_stderr, reason = "this room has the terminal")]
+pub(crate) fn complain(text: &str) {
+    eprintln!("{}", text.trim_end());
+}
+
+/// Text on stdout; a reader that has gone away is no error.
+pub(crate) fn say(text: &str) {
+    use std::io::Write as _;
+    let _gone = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+/// `NO_COLOR` wins over `CLICOLOR_FORCE`, that over `CLICOLOR`, that over whether it is a terminal.
+pub(crate) fn wants_color(choice: options::Color, is_terminal: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    match choice {
+        options::Color::Always => true,
+        options::Color::Never => false,
+        options::Color::Auto => {
+            if set("NO_COLOR").is_some() {
+                false
+            } else if set("CLICOLOR_FORCE").is_some_and(|value| value != "0") {
+                true
+            } else if set("CLICOLOR").is_some_and(|value| value == "0") {
+                false
+            } else {
+                is_terminal
+            }
+        }
+    }
+}
+
+pub(crate) fn stdout_is_terminal() -> bool {
+    std::io::stdout().is_terminal()
+}
+
+pub(crate) fn stderr_is_terminal() -> bool {
+    std::io::stderr().is_terminal()
+}

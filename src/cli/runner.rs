@@ -1,0 +1,133 @@
+//! A run from prepared input to exit code: signals, events, and what is shown.
+
+use std::io::{BufWriter, Write};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::sync::{mpsc, watch};
+
+use super::options::{OutputForm, Showing};
+use super::{BAD_INPUT, NO_HOST, complain};
+use crate::diag::{Diagnostic, Level, any_error, draw};
+use crate::engine::{self, Input};
+use crate::event::{Event, Outcome};
+use crate::remote::Stop;
+use crate::render::{Human, Json, JsonLines, Progress, Show, View};
+
+/// Between a second Ctrl-C and the end, whatever is under way.
+const LAST_GRACE: Duration = Duration::from_millis(1500);
+
+/// What the caller wants to know of a run.
+pub struct Ended {
+    pub exit: u8,
+    /// Something changed, or would have.
+    pub any_change: bool,
+}
+
+/// Prepares and runs. Problems with the input are shown, and then no host is contacted.
+///
+/// # Errors
+/// When this machine fails us.
+pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool) -> Result<Ended> {
+    let run = new_run_id();
+    let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, &run, &mut problems)) };
+    let color = super::wants_color(showing.color, super::stderr_is_terminal());
+    if any_error(&problems) {
+        problems.retain(|one| one.level == Level::Error);
+        complain(&draw(&problems, &input.sources, color));
+        // A limit that fits no host is a question of which hosts, not of bad text.
+        let only_hosts = problems.iter().all(|one| one.code == "no-host");
+        return Ok(Ended { exit: if only_hosts { NO_HOST } else { BAD_INPUT }, any_change: false });
+    }
+    let Some(prepared) = prepared else { return Ok(Ended { exit: BAD_INPUT, any_change: false }) };
+    if prepared.hosts.is_empty() {
+        complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
+        return Ok(Ended { exit: NO_HOST, any_change: false });
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
+    runtime.block_on(async {
+        let (events, incoming) = mpsc::unbounded_channel();
+        let (stop_sender, stop) = watch::channel(Stop::No);
+        let signals = tokio::spawn(listen(stop_sender));
+        let shown = tokio::task::spawn_blocking({
+            let showing = showing.clone();
+            move || show_all(incoming, &showing, diff)
+        });
+        let mut last = stop.clone();
+        let over = async move {
+            if last.wait_for(|wanted| *wanted == Stop::Now).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(LAST_GRACE).await;
+        };
+        let exit = tokio::select! {
+            (_, exit) = engine::execute(input, prepared, run, events, stop) => exit,
+            () = over => 130,
+        };
+        signals.abort();
+        let any_change = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
+        // What is still under way must not hold the end up.
+        Ok(Ended { exit, any_change: any_change.unwrap_or(false) })
+    })
+}
+
+/// The first signal stops gently, the second at once.
+async fn listen(stop: watch::Sender<Stop>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        let next = if *stop.borrow() == Stop::No { Stop::Gently } else { Stop::Now };
+        if next == Stop::Gently {
+            complain("\nstopping: what has begun is finished, nothing more is started; once more to stop at once");
+        }
+        // The run may be over already.
+        let _heard = stop.send(next);
+    }
+}
+
+/// Shows events until the run is over. Whether anything changed.
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> bool {
+    let view = View {
+        verbosity: showing.verbose,
+        diff,
+        color: super::wants_color(showing.color, super::stdout_is_terminal()),
+        quiet: showing.quiet,
+    };
+    let out: Box<dyn Write + Send> = Box::new(BufWriter::new(std::io::stdout()));
+    let mut main: Box<dyn Show> = match showing.output {
+        OutputForm::Human => Box::new(Human::new(out, view)),
+        OutputForm::Json => Box::new(Json::new(out)),
+        OutputForm::Jsonl => Box::new(JsonLines::new(out)),
+    };
+    let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && showing.output == OutputForm::Human);
+    let mut any_change = false;
+    while let Some(event) = events.blocking_recv() {
+        any_change |= matches!(&event, Event::Step(step) if step.outcome == Outcome::Changed);
+        progress.take(&event);
+        progress.aside(|| main.take(&event));
+        if matches!(event, Event::RunEnd(_)) {
+            break;
+        }
+    }
+    any_change
+}
+
+/// A name for a run: 26 letters and digits that sort by time (ULID).
+fn new_run_id() -> String {
+    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    let millis = u128::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+    let mut random = [0_u8; 10];
+    getrandom::fill(&mut random).expect("the system has a source of randomness");
+    let random = random.iter().fold(0_u128, |number, &byte| number << 8 | u128::from(byte));
+    let number = millis << 80 | random;
+    (0..26).rev().map(|at| LETTERS[usize::try_from(number >> (at * 5) & 31).unwrap_or(0)] as char).collect()
+}

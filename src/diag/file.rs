@@ -1,0 +1,50 @@
+//! Reads a text that a user wrote: only plain files, of a bounded size, in UTF-8.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use super::node::LIMIT_BYTES;
+
+/// The text of a file.
+///
+/// # Errors
+/// Why it cannot be used, without the name of the file.
+pub fn read_text(path: &Path) -> Result<String, String> {
+    let bytes = read_bytes(path, LIMIT_BYTES as u64)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16; save it as UTF-8".into());
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(bytes);
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = 1 + error.as_bytes()[..at].iter().filter(|&&byte| byte == b'\n').count();
+        format!("it is not UTF-8 (line {line})")
+    })
+}
+
+/// The bytes of a plain file that is not longer than the limit.
+///
+/// # Errors
+/// Why it cannot be used, without the name of the file.
+pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let plain = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    // Asked before it is opened: a named pipe would wait for ever.
+    let kind = std::fs::metadata(path).map_err(plain)?;
+    if kind.is_dir() {
+        return Err("it is a folder".into());
+    }
+    if !kind.is_file() {
+        return Err("it is not a plain file".into());
+    }
+    let mut bytes = Vec::new();
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plain)?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("it is larger than {} MiB", limit >> 20));
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,134 @@
+//! Messages about text the user wrote: what is wrong, where, and what to do.
+//!
+//! A [`Diagnostic`] holds a source id and a byte range; the text is only looked at when it is drawn.
+//! [`Node`] is a TOML text as a tree that remembers where each part stands, and [`decode`] turns such a tree
+//! into Rust types, reporting every problem it meets. Only [`read_text`] and [`read_bytes`] touch the disk.
+
+mod decode;
+mod draw;
+mod file;
+mod node;
+mod suggest;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use decode::{decode, decode_with};
+pub use draw::draw;
+pub use file::{read_bytes, read_text};
+pub use node::{Entry, Key, Kind, Node, parse};
+pub use suggest::nearest;
+
+/// Names one source text in a [`Sources`] collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(u32);
+
+/// A place in a source text: which text, and the bytes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub source: SourceId,
+    pub bytes: Range<usize>,
+}
+
+/// One source text with the name it is shown under.
+#[derive(Debug)]
+pub struct Source {
+    /// The path as the user would write it, or `command line`.
+    pub name: String,
+    pub text: Arc<str>,
+}
+
+/// All texts of one run that messages may point into.
+#[derive(Debug, Default)]
+pub struct Sources {
+    all: Vec<Source>,
+}
+
+impl Sources {
+    /// Remembers a text, and gives the id by which spans refer to it.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<Arc<str>>) -> SourceId {
+        let id = u32::try_from(self.all.len()).expect("fewer than 2^32 files are read");
+        self.all.push(Source { name: name.into(), text: text.into() });
+        SourceId(id)
+    }
+
+    pub fn get(&self, id: SourceId) -> &Source {
+        &self.all[id.0 as usize]
+    }
+
+    /// Line number (from 1) on which the span begins.
+    pub fn line(&self, span: &Span) -> usize {
+        let text = &self.get(span.source).text;
+        let end = span.bytes.start.min(text.len());
+        1 + text.as_bytes()[..end].iter().filter(|&&byte| byte == b'\n').count()
+    }
+}
+
+/// How bad it is: an error ends the command with status 1 before any host is contacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Error,
+    Warning,
+}
+
+/// One message about text the user wrote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    pub level: Level,
+    /// Short stable name of the kind of problem, such as `unknown-key`.
+    pub code: &'static str,
+    /// Lower case start, no full stop, the user's own words in backticks.
+    pub message: String,
+    pub span: Option<Span>,
+    /// What stands under the carets.
+    pub label: String,
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    pub fn error(code: &'static str, span: &Span, message: impl Into<String>) -> Self {
+        Self {
+            level: Level::Error,
+            code,
+            message: message.into(),
+            span: Some(span.clone()),
+            label: String::new(),
+            help: None,
+        }
+    }
+
+    /// An error about the input as a whole: a file that cannot be read, a pattern that fits no host.
+    pub fn general(code: &'static str, message: impl Into<String>) -> Self {
+        Self { level: Level::Error, code, message: message.into(), span: None, label: String::new(), help: None }
+    }
+
+    pub fn warning(code: &'static str, span: &Span, message: impl Into<String>) -> Self {
+        Self { level: Level::Warning, ..Self::error(code, span, message) }
+    }
+
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds `did you mean …` when one of the candidates is near enough to the word.
+    #[must_use]
+    pub fn suggest<'a>(mut self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        if let Some(near) = nearest(word, candidates) {
+            self.help = Some(format!("did you mean `{near}`?"));
+        }
+        self
+    }
+}
+
+/// Whether any of them is an error, so that nothing may be contacted.
+pub fn any_error(all: &[Diagnostic]) -> bool {
+    all.iter().any(|one| one.level == Level::Error)
+}

@@ -1,0 +1,145 @@
+//! A TOML text as a tree that remembers where each part stands.
+
+use toml::de::{DeTable, DeValue};
+
+use super::{Diagnostic, SourceId, Span};
+
+/// Largest text that is read as TOML, in bytes. Larger files are refused before they are parsed.
+pub const LIMIT_BYTES: usize = 8 << 20;
+
+/// A value and its place.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Node {
+    pub span: Span,
+    pub kind: Kind,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    Text(String),
+    Integer(i64),
+    Float(f64),
+    Boolean(bool),
+    /// A date or time, as it was written.
+    Datetime(String),
+    List(Vec<Node>),
+    Table(Vec<Entry>),
+    /// The value `none` of a template expression; TOML itself has no such thing.
+    None,
+    /// A value that only a run can tell, such as one that depends on a fact.
+    Later,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub key: Key,
+    pub value: Node,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    pub name: String,
+    pub span: Span,
+}
+
+impl Node {
+    /// What the value is, in the words of messages: `text`, `a number`, `a list`, …
+    pub fn what(&self) -> &'static str {
+        match self.kind {
+            Kind::Text(_) => "text",
+            Kind::Integer(_) | Kind::Float(_) => "a number",
+            Kind::Boolean(_) => "true or false",
+            Kind::Datetime(_) => "a date or time",
+            Kind::List(_) => "a list",
+            Kind::Table(_) => "a table",
+            Kind::None => "none",
+            Kind::Later => "known later",
+        }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        match &self.kind {
+            Kind::Table(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key.name == name).map(|entry| &entry.value)
+    }
+
+    pub fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn new(span: &Span, kind: Kind) -> Self {
+        Self { span: span.clone(), kind }
+    }
+}
+
+/// Parses TOML 1.1. The tree holds all that could be understood; problems are added to `problems`.
+pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> Node {
+    let whole = Span { source, bytes: 0..text.len() };
+    if text.len() > LIMIT_BYTES {
+        let start = Span { source, bytes: 0..0 };
+        problems.push(Diagnostic::error("too-large", &start, "the file is larger than 8 MiB"));
+        return Node::new(&whole, Kind::Table(Vec::new()));
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let bytes = error.span().unwrap_or(0..0);
+        let span = Span { source, bytes };
+        problems.push(Diagnostic::error("syntax", &span, error.message().to_owned()));
+    }
+    from_table(source, whole, table.get_ref(), problems)
+}
+
+fn from_table(source: SourceId, span: Span, table: &DeTable<'_>, problems: &mut Vec<Diagnostic>) -> Node {
+    let entries = table
+        .iter()
+        .map(|(key, value)| Entry {
+            key: Key { name: key.get_ref().to_string(), span: Span { source, bytes: key.span() } },
+            value: from_value(source, Span { source, bytes: value.span() }, value.get_ref(), problems),
+        })
+        .collect();
+    Node { span, kind: Kind::Table(entries) }
+}
+
+fn from_value(source: SourceId, span: Span, value: &DeValue<'_>, problems: &mut Vec<Diagnostic>) -> Node {
+    let kind = match value {
+        DeValue::String(text) => {
+            if text.contains('\0') {
+                let message = "text with a NUL byte cannot be passed to a host";
+                problems.push(Diagnostic::error("nul", &span, message));
+            }
+            Kind::Text(text.to_string())
+        }
+        DeValue::Integer(number) => {
+            let parsed = i64::from_str_radix(number.as_str(), number.radix());
+            Kind::Integer(parsed.unwrap_or_else(|_| {
+                problems.push(Diagnostic::error("number", &span, "this number does not fit into 64 bits"));
+                0
+            }))
+        }
+        DeValue::Float(number) => {
+            let parsed = number.as_str().parse::<f64>().ok().filter(|number| number.is_finite());
+            Kind::Float(parsed.unwrap_or_else(|| {
+                problems.push(Diagnostic::error("number", &span, "this number is not finite"));
+                0.0
+            }))
+        }
+        DeValue::Boolean(value) => Kind::Boolean(*value),
+        DeValue::Datetime(when) => Kind::Datetime(when.to_string()),
+        DeValue::Array(items) => Kind::List(
+            items
+                .iter()
+                .map(|item| from_value(source, Span { source, bytes: item.span() }, item.get_ref(), problems))
+                .collect(),
+        ),
+        DeValue::Table(table) => return from_table(source, span, table, problems),
+    };
+    Node { span, kind }
+}

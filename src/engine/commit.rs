@@ -1,0 +1,470 @@
+//! From answers to verdicts, and from verdicts to a commit flight.
+
+use std::time::Duration;
+
+use super::handlers::handler_id;
+use super::settle::Ending;
+use super::step::{self, Ready, UserKey};
+use super::walk::{Decided, Halt, Walker, Work};
+use crate::event::{Obstacle, Outcome};
+use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
+use crate::remote::wire::{End, Lock};
+use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Verb};
+use crate::shell::{Pattern, Script};
+use crate::template::Filled;
+
+/// Without a sign of life for this long, the holder of a lock is taken for dead.
+const LEASE: Duration = Duration::from_secs(90);
+/// A step whose answer changes this often under us is fought over.
+const CONFLICT_LIMIT: u8 = 5;
+
+/// The frame that asks a step's question, unless there is nothing to ask.
+pub(super) fn question_frame(ready: &Ready) -> Option<Frame> {
+    let verb = match &ready.question {
+        Question::None => return None,
+        Question::Ask(script) => Verb::Probe(script.clone()),
+        Question::Run(script) => Verb::Run(script.clone()),
+    };
+    Some(Frame { seq: ready.seq, verb, libraries: ready.module.probe_libraries.to_vec(), limit: ready.limit })
+}
+
+/// What goes into a flight, or happens in its order.
+enum Planned {
+    Frame,
+    /// Decided here; it is told when everything before it has ended.
+    Here(Box<Ending>),
+}
+
+impl Walker {
+    /// Takes the answer of a probe or a question.
+    pub(super) fn take_answer(&mut self, at: usize, result: FrameResult) -> Result<(), Halt> {
+        let epoch = self.epoch;
+        let Some(Work::Ready(ready)) = self.todo.get_mut(at) else { return Ok(()) };
+        if let Some(shell) = self.shells.get(&ready.user) {
+            ready.around.home.clone_from(&shell.home);
+        }
+        ready.epoch = epoch;
+        ready.answer = Some(match result.outcome {
+            Came::Answered { status, stdout } => Answer { status, stdout, remark: result.stderr.bytes() },
+            Came::Ended(done) => Answer {
+                status: if result.timed_out { 124 } else { done.status },
+                stdout: result.stdout.bytes(),
+                remark: result.stderr.bytes(),
+            },
+            Came::Unknown(failure) => return Err(Halt::Host(failure)),
+            Came::NotBegun | Came::Sent | Came::Lock { .. } => return Err(Halt::Stopped),
+        });
+        Ok(())
+    }
+
+    /// Decides as far as the answers reach, and makes the changes: one round trip.
+    pub(super) async fn commit(&mut self) -> Result<(), Halt> {
+        let mut planned: Vec<Planned> = Vec::new();
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut changes: Vec<Option<Box<Change>>> = Vec::new();
+        let mut user: Option<UserKey> = None;
+        // In check mode: a change ahead in this pass is only planned.
+        let mut would_change = false;
+        let mut at = 0;
+        while at < self.todo.len() {
+            let ready = match &self.todo[at] {
+                Work::Ready(ready) => ready,
+                Work::Decided(decided) if decided.outcome == Outcome::Skipped => {
+                    planned.push(Planned::Here(Box::new(Ending::skipped(decided))));
+                    at += 1;
+                    continue;
+                }
+                _ => break,
+            };
+            let judged = self.judge(ready, !frames.is_empty() || would_change);
+            let in_order = !frames.is_empty() || planned.iter().any(|one| matches!(one, Planned::Here(..)));
+            match judged {
+                Judged::Here(ending) => {
+                    let fails = ending.outcome == Outcome::Failed;
+                    would_change |= ending.outcome == Outcome::Changed;
+                    if fails && !frames.is_empty() {
+                        break;
+                    }
+                    planned.push(Planned::Here(ending));
+                    if fails {
+                        break;
+                    }
+                }
+                Judged::InPlace(ending) => {
+                    let fresh = ready.epoch == self.epoch && frames.is_empty() || matches!(ready.question, Question::None | Question::Run(_));
+                    if fresh || self.is_check(ready) {
+                        planned.push(Planned::Here(ending));
+                    } else {
+                        // Something before it has changed: whether it is still in place is asked again in the same flight.
+                        if user.as_ref().is_some_and(|user| *user != ready.user) {
+                            break;
+                        }
+                        let Some(frame) = still_frame(ready) else { break };
+                        user = Some(ready.user.clone());
+                        frames.push(frame);
+                        changes.push(None);
+                        planned.push(Planned::Frame);
+                    }
+                }
+                Judged::Change(change) => {
+                    if user.as_ref().is_some_and(|user| *user != ready.user) {
+                        break;
+                    }
+                    if change.apply.upload.is_some() && in_order && !frames.is_empty() {
+                        break;
+                    }
+                    let uploads = change.apply.upload.clone();
+                    let wanted = ready.user.clone();
+                    frames.push(self.change_frame(ready, &change));
+                    let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some();
+                    user = Some(wanted.clone());
+                    if let Some(upload) = uploads {
+                        self.shell(&wanted, &[]).await?;
+                        if let Err(failure) = self.upload(&wanted, &upload).await {
+                            frames.pop();
+                            planned.push(Planned::Here(Box::new(Ending::failed(failure.to_string()))));
+                            break;
+                        }
+                    }
+                    changes.push(Some(change));
+                    planned.push(Planned::Frame);
+                    if ends_flight {
+                        break;
+                    }
+                }
+                Judged::AskAgain => {
+                    if frames.is_empty() {
+                        if let Some(Work::Ready(ready)) = self.todo.get_mut(at) {
+                            ready.answer = None;
+                        }
+                        if planned.is_empty() {
+                            return Ok(());
+                        }
+                    }
+                    break;
+                }
+            }
+            at += 1;
+        }
+        let results = match &user {
+            Some(user) if !frames.is_empty() => Some(self.fly_locked(user, frames).await?),
+            _ => None,
+        };
+        self.settle_flight(planned, changes, results)
+    }
+
+    /// Takes the lock where it is not held yet, and sends the changes.
+    async fn fly_locked(&mut self, user: &UserKey, mut frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+        self.shell(user, &[]).await?;
+        let owner = format!("{} `mutate {}`", self.shared.input.who, self.shared.input.options.command);
+        let lock = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner };
+        let lock = Frame { seq: 0, verb: lock, libraries: Vec::new(), limit: Duration::from_secs(30) };
+        frames.insert(0, lock);
+        let mut results = self.fly(user, frames).await?;
+        let lock = results.remove(0);
+        match lock.outcome {
+            Came::Lock { state: Lock::Ours, .. } => Ok(results),
+            Came::Lock { state, text } => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let message = match state {
+                    Lock::Held => {
+                        self.obstacle = Some(Obstacle::Locked);
+                        held(&text)
+                    }
+                    _ => text,
+                };
+                for result in &mut results {
+                    result.outcome = Came::NotBegun;
+                }
+                self.fail_front(message)?;
+                Err(Halt::Failed)
+            }
+            Came::Unknown(failure) => Err(Halt::Host(failure)),
+            _ => Err(Halt::Stopped),
+        }
+    }
+
+    /// The first step that has not been told about fails for a reason that concerns the whole host.
+    fn fail_front(&mut self, message: String) -> Result<(), Halt> {
+        self.message.clone_from(&message);
+        while let Some(work) = self.todo.pop_front() {
+            match work {
+                Work::Ready(ready) => {
+                    self.end_step(&ready, Ending::failed(message), None);
+                    break;
+                }
+                Work::Decided(decided) => self.settle_decided(decided)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn is_check(&self, ready: &Ready) -> bool {
+        ready.check_mode.unwrap_or(self.shared.input.options.check)
+    }
+
+    fn judge(&self, ready: &Ready, changes_before: bool) -> Judged {
+        if !ready.open_conditions.is_empty() {
+            let scope = self.scope(&ready.bound, Vec::new());
+            match step::all_hold(&scope, &ready.open_conditions) {
+                Ok(Filled::Now(true)) => {}
+                Ok(Filled::Now(false)) => return Judged::Here(Box::new(Ending::new(Outcome::Skipped))),
+                Ok(Filled::Later(_)) => return Judged::Here(Box::new(Ending::failed("its condition depends on a fact that this host does not tell".into()))),
+                Err((node, trouble)) => {
+                    let message = format!("{} ({})", trouble.message, self.place(&node));
+                    return Judged::Here(Box::new(Ending::failed(message)));
+                }
+            }
+        }
+        let none = Answer::default();
+        let answer = match (&ready.question, &ready.answer) {
+            (Question::None, _) => &none,
+            (_, Some(answer)) => answer,
+            (_, None) => return Judged::AskAgain,
+        };
+        let is_check = self.is_check(ready);
+        let mut around = ready.around.clone();
+        let planned = is_check && (changes_before || self.planned_changes > 0);
+        around.after_planned_changes = planned || changes_before;
+        if let Question::Run(_) = ready.question {
+            if answer.status == 124 {
+                return Judged::Here(Box::new(Ending::failed(format!("no end within {} s; it was killed", ready.limit.as_secs())).with_answer(answer)));
+            }
+        }
+        match ready.act.compare(&around, answer) {
+            Err(error) => {
+                let message = format!("{error:#}");
+                if planned {
+                    let ending = Ending::new(Outcome::Pending).message(format!("cannot be judged before the changes ahead of it are made: {message}"));
+                    return Judged::Here(Box::new(ending));
+                }
+                // What has just been changed, or is about to be, may be what was missing.
+                if changes_before || (!is_check && ready.epoch != self.epoch && !matches!(ready.question, Question::None)) {
+                    return Judged::AskAgain;
+                }
+                Judged::Here(Box::new(Ending::failed(message).with_answer(answer)))
+            }
+            Ok(Verdict::InPlace(report)) => {
+                let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
+                let mut ending = Ending::new(outcome).report(report);
+                if let Question::Run(_) = ready.question {
+                    ending = ending.with_answer(answer);
+                }
+                Judged::InPlace(Box::new(ending))
+            }
+            Ok(Verdict::Differs(change)) if is_check => {
+                let outcome = match change.effect {
+                    Effect::Change | Effect::ChangeIfAnswerDiffers => Outcome::Changed,
+                    Effect::Nothing => Outcome::Pending,
+                };
+                Judged::Here(Box::new(Ending::new(outcome).change(&change)))
+            }
+            Ok(Verdict::Differs(change)) => Judged::Change(change),
+        }
+    }
+
+    fn change_frame(&self, ready: &Ready, change: &Change) -> Frame {
+        let probe = match &ready.question {
+            Question::Ask(script) => script.clone(),
+            _ => Script::default(),
+        };
+        let apply = if change.apply.by_user { step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+        let keeps_quiet = ready.no_log;
+        let label = if keeps_quiet { format!("{} {}", ready.module.name, self.place_of(ready)) } else { format!("{} {} {}", ready.module.name, self.place_of(ready), ready.name) };
+        let notify = if ready.bound.task.changed_when.is_empty() {
+            self.handlers_for(ready).into_iter().map(|at| handler_id(&self.shared, &self.play, at)).collect()
+        } else {
+            Vec::new()
+        };
+        let expect = match change.effect {
+            // Asked again only to see whether anything is different.
+            Effect::ChangeIfAnswerDiffers => Some(Pattern::anything()),
+            _ => change.expect.clone(),
+        };
+        let guarded = Guarded {
+            label: label.replace('\n', " "),
+            probe,
+            keep: change.keep.clone(),
+            apply,
+            group: change.apply.group,
+            by_user: change.apply.by_user,
+            good: change.apply.good.clone(),
+            expect,
+            counts: change.effect != Effect::Nothing,
+            go_on_after_failure: ready.ignore_errors && ready.bound.task.failed_when.is_empty(),
+            notify,
+        };
+        Frame { seq: ready.seq, verb: Verb::Commit(Box::new(guarded)), libraries: libraries(ready), limit: ready.limit }
+    }
+
+    pub(super) fn place_of(&self, ready: &Ready) -> String {
+        let span = &ready.bound.task.span;
+        let sources = &self.shared.input.sources;
+        format!("{}:{}", sources.get(span.source).name, sources.line(span))
+    }
+
+    /// Tells how everything in a flight ended, in order, up to the first failure.
+    fn settle_flight(&mut self, planned: Vec<Planned>, changes: Vec<Option<Box<Change>>>, results: Option<Vec<FrameResult>>) -> Result<(), Halt> {
+        let mut results = results.into_iter().flatten();
+        let mut changes = changes.into_iter();
+        for one in planned {
+            match one {
+                Planned::Here(ending) => match self.todo.pop_front() {
+                    Some(Work::Ready(ready)) => self.settle(ready, *ending, None)?,
+                    Some(Work::Decided(decided)) => self.settle_decided(decided)?,
+                    Some(other) => self.todo.push_front(other),
+                    None => return Ok(()),
+                },
+                Planned::Frame => {
+                    let (Some(result), Some(change)) = (results.next(), changes.next()) else { return Ok(()) };
+                    if !self.settle_frame(result, change)? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells how the step at the front ended. `false` when the rest of the flight did not happen.
+    fn settle_frame(&mut self, result: FrameResult, change: Option<Box<Change>>) -> Result<bool, Halt> {
+        let Some(Work::Ready(mut ready)) = self.todo.pop_front() else { return Ok(false) };
+        let done = match &result.outcome {
+            Came::Ended(done) => done.clone(),
+            Came::Unknown(failure) => {
+                let failure = failure.clone();
+                // Sent, and perhaps done: nobody can say before the host has been asked.
+                let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
+                self.end_step(&ready, Ending::new(Outcome::Unknown).message(message), None);
+                return Err(Halt::Host(failure));
+            }
+            Came::NotBegun => {
+                self.end_step(&ready, Ending::new(Outcome::Cancelled).message("not begun".into()), None);
+                return Err(Halt::Stopped);
+            }
+            _ => return Ok(false),
+        };
+        let answer = |epoch: u64, ready: &mut Ready| {
+            ready.epoch = epoch;
+            ready.answer = Some(Answer { status: done.status, stdout: done.answer.clone(), remark: result.stderr.bytes() });
+        };
+        match done.end {
+            End::Skipped => {
+                self.todo.push_front(Work::Ready(ready));
+                Ok(false)
+            }
+            End::Conflict => {
+                ready.conflicts += 1;
+                if ready.conflicts > CONFLICT_LIMIT {
+                    let ending = Ending::failed("the host keeps changing under this task; somebody else works on the same thing".into());
+                    self.settle(ready, ending, None)?;
+                    return Ok(false);
+                }
+                answer(self.epoch, &mut ready);
+                self.todo.push_front(Work::Ready(ready));
+                self.forget_answers();
+                Ok(false)
+            }
+            End::Same => {
+                let ending = match self.judge(&ready, false) {
+                    Judged::InPlace(ending) => *ending,
+                    _ => Ending::new(Outcome::Ok),
+                };
+                self.settle(ready, ending, None)?;
+                Ok(true)
+            }
+            _ => {
+                let ending = match change {
+                    Some(change) => self.ending_of(&ready, &change, &result, &done),
+                    None => Ending::new(Outcome::Ok),
+                };
+                if matches!(done.end, End::Changed | End::Failed | End::Unconverged | End::Ran) {
+                    self.epoch += 1;
+                }
+                let failed = ending.outcome == Outcome::Failed;
+                self.settle(ready, ending, Some(&result))?;
+                Ok(!failed)
+            }
+        }
+    }
+
+    /// After a conflict, everything behind it is asked again in one flight.
+    fn forget_answers(&mut self) {
+        for work in self.todo.iter_mut().skip(1) {
+            if let Work::Ready(ready) = work
+                && matches!(ready.question, Question::Ask(_))
+            {
+                ready.answer = None;
+            }
+        }
+    }
+
+    fn ending_of(&self, ready: &Ready, change: &Change, result: &FrameResult, done: &crate::remote::wire::Done) -> Ending {
+        let said = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
+        let mut ending = match done.end {
+            End::Changed => {
+                let before = ready.answer.as_ref().map(|answer| answer.stdout.as_slice()).unwrap_or_default();
+                let same = change.effect == Effect::ChangeIfAnswerDiffers && done.answer == before;
+                Ending::new(if same { Outcome::Ok } else { Outcome::Changed })
+            }
+            End::Ran => Ending::new(Outcome::Ok),
+            End::Failed if result.timed_out => Ending::failed(format!("no end within {} s; it was killed", ready.limit.as_secs())),
+            End::Failed if change.apply.by_user => Ending::failed(format!("it ended with status {}", done.status)),
+            End::Failed => {
+                let stderr = said(result.stderr.bytes());
+                let last = stderr.lines().last().unwrap_or_default().to_owned();
+                Ending::failed(if last.is_empty() { format!("it ended with status {}", done.status) } else { last })
+            }
+            End::Unconverged => {
+                let found = said(done.answer.clone());
+                let wanted = change.expect.as_ref().map(|pattern| pattern.to_string().trim().to_owned()).unwrap_or_default();
+                Ending::failed(format!("it was applied, but the host is not as it should be: expected `{wanted}`, found `{found}`"))
+            }
+            End::Unkept => {
+                let stderr = said(result.stderr.bytes());
+                Ending::failed(format!("nothing was changed, since the former state could not be backed up: {stderr}"))
+            }
+            End::Refused => Ending::failed(said(done.answer.clone())),
+            End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
+        };
+        ending = ending.change(change);
+        ending.status = done.status;
+        ending.shows_output = change.apply.by_user || ending.outcome == Outcome::Failed;
+        ending
+    }
+}
+
+enum Judged {
+    /// Decided without the host.
+    Here(Box<Ending>),
+    InPlace(Box<Ending>),
+    Change(Box<Change>),
+    /// The answer is missing, or too old to be trusted.
+    AskAgain,
+}
+
+fn still_frame(ready: &Ready) -> Option<Frame> {
+    let Question::Ask(script) = &ready.question else { return None };
+    Some(Frame { seq: ready.seq, verb: Verb::Still(script.clone()), libraries: ready.module.probe_libraries.to_vec(), limit: ready.limit })
+}
+
+/// The libraries of a change: those of the probe, then those of apply.
+fn libraries(ready: &Ready) -> Vec<&'static Library> {
+    ready.module.probe_libraries.iter().chain(ready.module.apply_libraries).copied().collect()
+}
+
+/// `SECONDS RUN OWNER` as a sentence.
+fn held(text: &str) -> String {
+    let mut words = text.splitn(3, ' ');
+    let seconds = words.next().unwrap_or("?");
+    let run = words.next().unwrap_or("?");
+    let owner = words.next().unwrap_or("somebody").trim();
+    format!("the host is locked by {owner} (run {run}, for {seconds} s); wait for it to end")
+}
+
+impl Decided {
+    pub(super) fn report(&self) -> Report {
+        Report::message(self.message.clone())
+    }
+}

@@ -1,0 +1,91 @@
+//! Decides and does: which hosts, in which order, and on each of them flight after flight until its tasks are done.
+//!
+//! [`prepare`] checks everything for all hosts without contacting any; [`execute`] then walks every host on its own.
+//! What happens is told as events. Shell text and SSH are other rooms' business.
+
+mod commit;
+mod facts;
+mod handlers;
+mod load;
+mod prepare;
+mod schedule;
+mod scope;
+mod settle;
+mod step;
+mod walk;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+
+use crate::diag::Sources;
+use crate::event::Event;
+use crate::inventory::Inventory;
+use crate::module::Registry;
+use crate::playbook::Playbook;
+use crate::remote::{KnownHosts, Stop};
+use crate::secret::Secret;
+use crate::template::Layer;
+
+pub use prepare::{Prepared, pattern_hosts, prepare};
+pub use schedule::execute;
+
+/// What the command line says about a run.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The subcommand, for the record.
+    pub command: String,
+    pub check: bool,
+    pub limit: Vec<String>,
+    pub exclude: Vec<String>,
+    pub tags: Vec<String>,
+    pub skip_tags: Vec<String>,
+    pub start_at_task: Option<String>,
+    pub forks: usize,
+    pub login: Login,
+    pub step_limit: Option<Duration>,
+}
+
+/// How to log in, where the command line says so.
+#[derive(Clone, Debug, Default)]
+pub struct Login {
+    pub user: Option<String>,
+    pub key: Option<PathBuf>,
+    pub port: Option<u16>,
+    pub become_it: bool,
+    pub become_user: Option<String>,
+    pub become_password: Option<Secret>,
+    /// Name of the user on this machine, who is the login user unless something else is said.
+    pub local_user: String,
+    pub home: PathBuf,
+    pub connect_timeout: Option<Duration>,
+    pub accept_new_host_keys: bool,
+}
+
+/// Everything that a run is made from.
+pub struct Input {
+    pub playbooks: Vec<Playbook>,
+    pub inventory: Inventory,
+    pub registry: Registry,
+    pub sources: Sources,
+    /// Variables of `-e`.
+    pub extra: Arc<Layer>,
+    pub options: Options,
+    pub known_hosts: KnownHosts,
+    /// Who runs this, for the lock and the ledger: `ann@laptop`.
+    pub who: String,
+}
+
+/// What all hosts of a run share.
+pub(crate) struct Shared {
+    pub input: Input,
+    pub run: String,
+    pub events: mpsc::UnboundedSender<Event>,
+    pub stop: watch::Receiver<Stop>,
+    pub files: load::Files,
+    pub handshakes: schedule::Handshakes,
+    /// Collectors of facts that each play of each playbook names.
+    pub named_facts: Vec<Vec<std::collections::BTreeSet<String>>>,
+}

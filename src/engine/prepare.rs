@@ -1,0 +1,474 @@
+//! Everything that can be checked without contacting a host, for all hosts.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use minijinja::Value;
+
+use super::load::Files;
+use super::scope::{HostView, facts_layer, groups};
+use super::step::{self, Bound, Ground};
+use super::{Input, Options};
+use crate::diag::{Diagnostic, Kind, Node};
+use crate::inventory::{Connection, Pattern, Settings};
+use crate::module::WantedKind;
+use crate::playbook::{Body, Play, Task};
+use crate::remote::{Method, Target};
+use crate::template::{Filled, Later, Layer};
+
+/// A run that may begin: which hosts each play is for, and how to reach them.
+pub struct Prepared {
+    /// For each playbook and play, the hosts in order.
+    pub plays: Vec<PlayHosts>,
+    pub hosts: BTreeMap<String, HostPlan>,
+}
+
+pub struct PlayHosts {
+    pub playbook: usize,
+    pub play: usize,
+    pub hosts: Vec<String>,
+}
+
+impl HostPlan {
+    /// As which other user to work, and with which password.
+    pub fn become_as(&self, user: &str, options: &Options) -> crate::remote::Become {
+        crate::remote::Become {
+            user: user.to_owned(),
+            method: crate::remote::BecomeMethod::Sudo,
+            password: self.become_password.clone().or_else(|| options.login.become_password.clone()),
+        }
+    }
+}
+
+/// How one host is reached and seen.
+#[derive(Clone)]
+pub struct HostPlan {
+    pub target: Target,
+    pub settings: Settings,
+    pub view: HostView,
+    /// The host's own password for sudo, where the inventory names a file with it.
+    pub become_password: Option<crate::secret::Secret>,
+}
+
+/// Chooses the hosts and checks every task for every one of them. All problems go to `problems`.
+pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> Prepared {
+    let limit = limited(input, problems);
+    let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
+    let group_value = groups(input);
+    let files = Files::default();
+    for (playbook_at, playbook) in input.playbooks.iter().enumerate() {
+        for (play_at, play) in playbook.plays.iter().enumerate() {
+            let hosts = hosts_of(input, play, problems);
+            let hosts: Vec<String> = hosts.into_iter().filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host))).collect();
+            for host in &hosts {
+                if !prepared.hosts.contains_key(host) {
+                    let plan = host_plan(input, host, &group_value, run, problems);
+                    prepared.hosts.insert(host.clone(), plan);
+                }
+            }
+            check_play(input, play, &hosts, &prepared.hosts, &files, problems);
+            prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts });
+        }
+    }
+    if let Some(wanted) = &input.options.start_at_task {
+        check_start(input, wanted, problems);
+    }
+    prepared
+}
+
+fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
+    let options = &input.options;
+    if options.limit.is_empty() && options.exclude.is_empty() {
+        return None;
+    }
+    let mut chosen: Option<HashSet<String>> = None;
+    let mut find = |text: &str, flag: &str| match pattern_hosts(input, text) {
+        Ok(hosts) => hosts.into_iter().collect::<HashSet<_>>(),
+        Err(found) => {
+            for (message, help) in found {
+                let mut diagnostic = Diagnostic::general("no-host", format!("`{flag} {text}`: {message}"));
+                diagnostic.help = help;
+                problems.push(diagnostic);
+            }
+            HashSet::new()
+        }
+    };
+    for text in &options.limit {
+        let hosts = find(text, "-l");
+        chosen = Some(match chosen {
+            Some(before) => before.union(&hosts).cloned().collect(),
+            None => hosts,
+        });
+    }
+    let mut chosen = chosen.unwrap_or_else(|| input.inventory.hosts.keys().cloned().collect());
+    for text in &options.exclude {
+        for host in find(text, "-x") {
+            chosen.remove(&host);
+        }
+    }
+    Some(chosen)
+}
+
+/// The hosts that a pattern means.
+///
+/// # Errors
+/// Each problem as a message and a help line.
+pub fn pattern_hosts(input: &Input, text: &str) -> Result<Vec<String>, Vec<(String, Option<String>)>> {
+    let read = |path: &str| crate::diag::read_text(Path::new(path));
+    let pattern = Pattern::parse(text).map_err(|reason| vec![(reason, None)])?;
+    pattern.hosts(&input.inventory, &read).map_err(|found| found.into_iter().map(|one| (one.message, one.help)).collect())
+}
+
+fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<String> {
+    let texts: Vec<&Node> = match &play.hosts.kind {
+        Kind::List(items) => items.iter().collect(),
+        _ => vec![&play.hosts],
+    };
+    let mut layers = vec![input.extra.clone()];
+    layers.extend(play.variables.iter().cloned());
+    let scope = crate::template::Scope::new(layers);
+    let mut found: HashSet<String> = HashSet::new();
+    for node in texts {
+        let text = match scope.fill(node.text().unwrap_or_default()) {
+            Ok(Filled::Now(value)) => value.to_string(),
+            Ok(Filled::Later(_)) => continue,
+            Err(trouble) => {
+                let mut diagnostic = Diagnostic::error("template", &node.span, trouble.message);
+                diagnostic.help = trouble.help;
+                problems.push(diagnostic);
+                continue;
+            }
+        };
+        match pattern_hosts(input, &text) {
+            Ok(hosts) => found.extend(hosts),
+            Err(mismatches) => {
+                for (message, help) in mismatches {
+                    let mut diagnostic = Diagnostic::error("unknown-host", &node.span, message);
+                    diagnostic.help = help;
+                    problems.push(diagnostic);
+                }
+            }
+        }
+    }
+    input.inventory.hosts.keys().filter(|name| found.contains(*name)).cloned().collect()
+}
+
+fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems: &mut Vec<Diagnostic>) -> HostPlan {
+    let options = &input.options;
+    let view = HostView::new(input, name, group_value, run);
+    let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
+    let login = &options.login;
+    if !settings.jump.is_empty() {
+        problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `jump`, which this version of mutate does not do yet")));
+    }
+    let port = login.port.or(settings.port).unwrap_or(22);
+    let user = login.user.clone().or_else(|| settings.user.clone()).unwrap_or_else(|| login.local_user.clone());
+    let keys = match &login.key {
+        Some(key) => vec![key.clone()],
+        None => settings.key.iter().map(|key| at_home(key, &login.home)).collect(),
+    };
+    let target = Target {
+        name: name.to_owned(),
+        method: match settings.connection {
+            Connection::Ssh => Method::Ssh,
+            Connection::Local => Method::Local,
+        },
+        address: settings.address.clone().unwrap_or_else(|| name.to_owned()),
+        port,
+        user: user.clone(),
+        keys,
+        pinned: settings.host_key.clone(),
+        legacy: settings.legacy_ssh,
+        connect_timeout: login.connect_timeout.or(settings.connect_timeout).unwrap_or(Duration::from_secs(10)),
+        accept_new: login.accept_new_host_keys.then(|| login.home.join(".ssh/known_hosts")),
+    };
+    let view = view.with_settings(name, &settings, port, &user);
+    let become_password = settings.become_password_file.as_ref().and_then(|path| {
+        let path = at_home(&path.to_string_lossy(), &login.home);
+        match crate::diag::read_text(&path) {
+            Ok(text) => Some(crate::secret::Secret::new(text.lines().next().unwrap_or_default())),
+            Err(reason) => {
+                problems.push(Diagnostic::general("read", format!("`become_password_file` of `{name}`: `{}`: {reason}", path.display())));
+                None
+            }
+        }
+    });
+    HostPlan { target, settings, view, become_password }
+}
+
+fn at_home(path: &str, home: &Path) -> std::path::PathBuf {
+    match path.strip_prefix("~/") {
+        Some(rest) => home.join(rest),
+        None => path.into(),
+    }
+}
+
+fn check_start(input: &Input, wanted: &str, problems: &mut Vec<Diagnostic>) {
+    let mut names = Vec::new();
+    for play in input.playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        collect_names(&play.tasks, &mut names);
+    }
+    if !names.iter().any(|name| name == wanted) {
+        let diagnostic = Diagnostic::general("unknown-task", format!("`--start-at-task`: no task is named `{wanted}`"));
+        problems.push(diagnostic.suggest(wanted, names.iter().map(String::as_str)));
+    }
+}
+
+fn collect_names(tasks: &[Arc<Task>], names: &mut Vec<String>) {
+    for task in tasks {
+        names.extend(task.name.text().map(str::to_owned));
+        if let Body::Block { tasks, rescue, always } = &task.body {
+            for part in [tasks, rescue, always] {
+                collect_names(part, names);
+            }
+        }
+    }
+}
+
+/// Hosts whose variables stand in the same places are checked once.
+fn check_play(
+    input: &Input,
+    play: &Play,
+    hosts: &[String],
+    plans: &BTreeMap<String, HostPlan>,
+    files: &Files,
+    problems: &mut Vec<Diagnostic>,
+) {
+    let mut seen = BTreeSet::new();
+    let mut reported = BTreeSet::new();
+    for host in hosts {
+        let Some(plan) = plans.get(host) else { continue };
+        let class: Vec<usize> = plan.view.inventory.iter().map(|layer| Arc::as_ptr(layer) as usize).collect();
+        if !seen.insert(class) {
+            continue;
+        }
+        let mut names = Vec::new();
+        for task in play.tasks.iter().chain(&play.handlers) {
+            made_names(task, &mut names);
+        }
+        let mut check = Check {
+            input,
+            play,
+            plan,
+            files,
+            host,
+            results: vec![Arc::new(facts_layer(&serde_json::Map::new())), Arc::new(step::later_layer(names))],
+            problems,
+            reported: &mut reported,
+        };
+        for task in play.tasks.iter().chain(&play.handlers) {
+            check.task(task, &[]);
+        }
+    }
+}
+
+fn made_names(task: &Task, names: &mut Vec<String>) {
+    names.extend(step::names_made_by(task));
+    if let Body::Block { tasks, rescue, always } = &task.body {
+        tasks.iter().chain(rescue).chain(always).for_each(|task| made_names(task, names));
+    }
+}
+
+struct Check<'a> {
+    input: &'a Input,
+    play: &'a Play,
+    plan: &'a HostPlan,
+    files: &'a Files,
+    host: &'a str,
+    results: Vec<Arc<Layer>>,
+    problems: &'a mut Vec<Diagnostic>,
+    reported: &'a mut BTreeSet<(crate::diag::SourceId, usize, String)>,
+}
+
+impl Check<'_> {
+    fn report(&mut self, node: &Node, message: String, help: Option<String>) {
+        if self.reported.insert((node.span.source, node.span.bytes.start, message.clone())) {
+            let mut diagnostic = Diagnostic::error("template", &node.span, message);
+            diagnostic.help = help;
+            if self.input.inventory.hosts.len() > 1 {
+                diagnostic.label = format!("for host `{}`", self.host);
+            }
+            self.problems.push(diagnostic);
+        }
+    }
+
+    fn task(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) {
+        let Some(bindings) = self.bound(task, bindings) else { return };
+        match &task.body {
+            Body::Block { tasks, rescue, always } => {
+                for inner in tasks.iter().chain(rescue).chain(always) {
+                    self.task(inner, &bindings);
+                }
+            }
+            Body::Module { module, arguments } => self.module(task, module, arguments, &bindings),
+            _ => {}
+        }
+    }
+
+    /// The bindings inside the task's loop, with its first item; `None` when the loop is empty or wrong.
+    fn bound(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) -> Option<Vec<Arc<Layer>>> {
+        let mut bindings = bindings.to_vec();
+        let Some(repeat) = &task.repeat else { return Some(bindings) };
+        let scope = self.plan.view.task_scope(self.input, self.play, task, &bindings, &self.results);
+        let first = match step::items(&scope, &repeat.items) {
+            Ok(Filled::Now(items)) => Some(items.into_iter().next()?),
+            Ok(Filled::Later(_)) => None,
+            Err((node, trouble)) => {
+                if matches!(step::all_hold(&scope, &task.when), Ok(Filled::Now(true))) {
+                    self.report(&node, trouble.message, trouble.help);
+                }
+                return None;
+            }
+        };
+        let mut layer = match first {
+            Some(item) => Layer::default().with(&repeat.variable, item),
+            None => step::later_layer([repeat.variable.clone()]),
+        };
+        if let Some(name) = &repeat.index_variable {
+            layer = layer.with(name, 0);
+        }
+        bindings.insert(0, Arc::new(layer));
+        Some(bindings)
+    }
+
+    fn module(&mut self, task: &Arc<Task>, module: &'static crate::module::Registration, arguments: &Node, bindings: &[Arc<Layer>]) {
+        let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
+        let certain = match step::all_hold(&scope, &task.when) {
+            Ok(Filled::Now(false)) => return,
+            Ok(Filled::Now(true)) => true,
+            Ok(Filled::Later(_)) => false,
+            Err((node, trouble)) => {
+                self.report(&node, trouble.message, trouble.help);
+                return;
+            }
+        };
+        let mut missing = Later::default();
+        let filled = match step::fill_arguments(&scope, module, arguments, &mut missing) {
+            Ok(filled) => filled,
+            Err((node, trouble)) => {
+                if certain {
+                    self.report(&node, trouble.message, trouble.help);
+                }
+                return;
+            }
+        };
+        let mut found = Vec::new();
+        let act = module.read(&filled, &mut found);
+        for problem in found {
+            let place = problem.span.clone().map_or_else(|| arguments.clone(), |span| Node::new(&span, Kind::None));
+            let known = self.problems.iter().any(|one| one.span == problem.span && one.message == problem.message);
+            if certain && !known && self.reported.insert((place.span.source, place.span.bytes.start, problem.message.clone())) {
+                self.problems.push(problem);
+            }
+        }
+        let ground = Ground { files: self.files, home: &|_| None, become_default: None, become_user: None, default_limit: Duration::ZERO };
+        if let Err((node, trouble)) = step::user_of(&scope, task, &self.play.defaults, &ground)
+            && certain
+        {
+            self.report(&node, trouble.message, trouble.help);
+        }
+        let (Some(act), true) = (act, missing.names.is_empty()) else { return };
+        for wanted in act.wants() {
+            self.wanted(task, arguments, &wanted, &scope, certain);
+        }
+    }
+
+    fn wanted(&mut self, task: &Task, arguments: &Node, wanted: &crate::module::Wanted, scope: &Arc<crate::template::Scope>, certain: bool) {
+        let place = arguments.get("src").unwrap_or(arguments).clone();
+        let path = match Files::find(task, wanted) {
+            Ok(path) => path,
+            Err(message) => {
+                if certain {
+                    self.report(&place, message, Some("a path on the controller is relative to the file that names it".into()));
+                }
+                return;
+            }
+        };
+        let trouble = match wanted.kind {
+            WantedKind::Copy => self.files.copy(&path).err().map(|message| (message, None)),
+            WantedKind::Template => match self.files.template(&path) {
+                Err(message) => Some((message, None)),
+                Ok(text) => match scope.render(&text) {
+                    Ok(_) => None,
+                    Err(_) if !certain => None,
+                    Err(trouble) => {
+                        let line = trouble.line.map_or_else(String::new, |line| format!(":{line}"));
+                        Some((format!("{}{line}: {}", path.display(), trouble.message), trouble.help))
+                    }
+                },
+            },
+        };
+        if let Some((message, help)) = trouble {
+            self.report(&place, message, help);
+        }
+    }
+}
+
+/// Whether a task is chosen by its tags.
+pub fn is_chosen(options: &Options, task: &Task) -> bool {
+    let has = |tag: &String| task.tags.contains(tag);
+    if options.skip_tags.iter().any(has) {
+        return false;
+    }
+    if options.tags.is_empty() || options.tags.iter().any(|tag| tag == "all") {
+        return !task.tags.iter().any(|tag| tag == "never");
+    }
+    options.tags.iter().any(has) || task.tags.iter().any(|tag| tag == "always")
+}
+
+/// A task outside any loop.
+pub fn unbound(task: Arc<Task>, is_handler: bool) -> Bound {
+    Bound { task, bindings: Vec::new(), item: None, label: None, series: None, is_handler }
+}
+
+/// The collectors of facts that a play names anywhere: in its tasks, its variables, or those of the inventory.
+pub fn facts_in(input: &Input, play: &Play) -> BTreeSet<String> {
+    let mut texts = Vec::new();
+    for task in play.tasks.iter().chain(&play.handlers) {
+        task_texts(task, &mut texts);
+    }
+    let layers = play.variables.iter().chain(std::iter::once(&input.extra));
+    for entry in layers.flat_map(|layer| layer.entries.values()) {
+        if let crate::template::Entry::Authored(node) = entry {
+            node_texts(node, false, &mut texts);
+        }
+    }
+    crate::playbook::collectors(texts.iter().map(|(text, is_expression)| (text.as_str(), *is_expression)))
+}
+
+fn task_texts(task: &Task, texts: &mut Vec<(String, bool)>) {
+    for node in task.when.iter().chain(&task.changed_when).chain(&task.failed_when).chain(&task.until) {
+        node_texts(node, true, texts);
+    }
+    for entry in task.variables.iter().chain(&task.role_defaults).flat_map(|layer| layer.entries.values()) {
+        if let crate::template::Entry::Authored(node) = entry {
+            node_texts(node, false, texts);
+        }
+    }
+    if let Some(repeat) = &task.repeat {
+        node_texts(&repeat.items, false, texts);
+    }
+    node_texts(&task.name, false, texts);
+    match &task.body {
+        Body::Block { tasks, rescue, always } => {
+            tasks.iter().chain(rescue).chain(always).for_each(|task| task_texts(task, texts));
+        }
+        Body::Module { module, arguments } => {
+            for entry in arguments.entries() {
+                node_texts(&entry.value, module.expressions.contains(&entry.key.name.as_str()), texts);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn node_texts(node: &Node, is_expression: bool, texts: &mut Vec<(String, bool)>) {
+    match &node.kind {
+        Kind::Text(text) if is_expression || crate::template::is_template(text) => texts.push((text.clone(), is_expression)),
+        Kind::List(items) => items.iter().for_each(|item| node_texts(item, is_expression, texts)),
+        Kind::Table(entries) => entries.iter().for_each(|entry| node_texts(&entry.value, is_expression, texts)),
+        _ => {}
+    }
+}

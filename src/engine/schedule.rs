@@ -1,0 +1,204 @@
+//! Which hosts work at the same time: play by play, batch by batch, so many at once, and when to stop.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::prepare::{PlayHosts, Prepared};
+use super::walk::{PlayAt, Walker};
+use super::{Input, Shared, load};
+use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Totals, exit_code};
+use crate::playbook::{Limit, Play};
+use crate::remote::{Stop, Target};
+
+/// Unfinished handshakes with one server at once; sshd starts to drop them at 10.
+const HANDSHAKES: usize = 8;
+
+/// Limits the handshakes under way with each server.
+#[derive(Default)]
+pub(crate) struct Handshakes {
+    servers: Mutex<HashMap<(String, u16), Arc<Semaphore>>>,
+}
+
+impl Handshakes {
+    pub async fn permit(&self, target: &Target) -> Option<OwnedSemaphorePermit> {
+        let semaphore = {
+            let mut servers = self.servers.lock().expect("nothing panics while it holds this lock");
+            servers.entry((target.address.clone(), target.port)).or_insert_with(|| Arc::new(Semaphore::new(HANDSHAKES))).clone()
+        };
+        semaphore.acquire_owned().await.ok()
+    }
+}
+
+/// Runs what has been prepared. Everything that happens goes to `events`; the end of every host comes back.
+pub async fn execute(
+    input: Input,
+    prepared: Prepared,
+    run: String,
+    events: mpsc::UnboundedSender<Event>,
+    stop: watch::Receiver<Stop>,
+) -> (Vec<HostEnd>, u8) {
+    let begun = Instant::now();
+    let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
+    let shared = Arc::new(Shared {
+        input,
+        run,
+        events,
+        stop: stop.clone(),
+        files: load::Files::default(),
+        handshakes: Handshakes::default(),
+        named_facts,
+    });
+    let options = &shared.input.options;
+    let order: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| prepared.hosts.contains_key(*name)).cloned().collect();
+    tell(&shared, Event::RunStart(RunStart {
+        run: shared.run.clone(),
+        command: options.command.clone(),
+        hosts: order.clone(),
+        check: options.check,
+    }));
+    let mut fleet = Fleet { shared: shared.clone(), walkers: HashMap::new(), ended: BTreeMap::new(), never_started: Vec::new() };
+    for (name, plan) in prepared.hosts {
+        fleet.walkers.insert(name.clone(), Walker::new(shared.clone(), plan, name));
+    }
+    let mut halted = false;
+    for at in &prepared.plays {
+        if halted || *stop.borrow() != Stop::No {
+            fleet.leave_out(&at.hosts);
+            continue;
+        }
+        halted = !fleet.play(at).await;
+    }
+    fleet.end_all().await;
+    let interrupted = *stop.borrow() != Stop::No;
+    let ends: Vec<HostEnd> = order.iter().filter_map(|name| fleet.ended.remove(name)).collect();
+    let exit = exit_code(&ends, interrupted);
+    let mut totals = Totals::new();
+    for end in &ends {
+        for (outcome, count) in &end.totals {
+            *totals.entry(*outcome).or_default() += count;
+        }
+    }
+    tell(&shared, Event::RunEnd(RunEnd { totals, exit, time: begun.elapsed() }));
+    (ends, exit)
+}
+
+fn tell(shared: &Shared, event: Event) {
+    // Nobody listens any more only when the program is ending.
+    let _heard = shared.events.send(event);
+}
+
+struct Fleet {
+    shared: Arc<Shared>,
+    walkers: HashMap<String, Walker>,
+    ended: BTreeMap<String, HostEnd>,
+    never_started: Vec<String>,
+}
+
+impl Fleet {
+    /// Runs one play on its hosts. `false` when so many have failed that nothing more may begin.
+    async fn play(&mut self, at: &PlayHosts) -> bool {
+        let play_at = Arc::new(PlayAt { playbook: at.playbook, play: at.play });
+        let shared = self.shared.clone();
+        let play = play_at.of(&shared);
+        let hosts: Vec<String> = at.hosts.iter().filter(|name| self.walkers.get(*name).is_some_and(Walker::goes_on)).cloned().collect();
+        let mut rest = hosts.as_slice();
+        let mut failed = 0;
+        let mut batch_number = 0;
+        while !rest.is_empty() {
+            let size = batch_size(play, batch_number, hosts.len()).min(rest.len());
+            let (batch, later) = rest.split_at(size);
+            failed += self.batch(&play_at, batch).await;
+            rest = later;
+            batch_number += 1;
+            let too_many = play.max_fail.is_some_and(|limit| failed > limit.of(hosts.len()));
+            let all = failed > 0 && failed >= hosts.len() - rest.len() && !play.serial.is_empty();
+            if too_many || all && !rest.is_empty() {
+                self.leave_out(rest);
+                return false;
+            }
+            if *self.shared.stop.borrow() != Stop::No {
+                self.leave_out(rest);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Runs hosts at the same time, and gives back how many of them have failed.
+    async fn batch(&mut self, play: &Arc<PlayAt>, hosts: &[String]) -> usize {
+        let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
+        let mut running = JoinSet::new();
+        for name in hosts {
+            let Some(mut walker) = self.walkers.remove(name) else { continue };
+            let (forks, play) = (forks.clone(), play.clone());
+            let stop = self.shared.stop.clone();
+            running.spawn(async move {
+                let permit = forks.acquire_owned().await;
+                if *stop.borrow() == Stop::No {
+                    walker.run_play(play).await;
+                }
+                drop(permit);
+                walker
+            });
+        }
+        let mut failed = 0;
+        while let Some(joined) = running.join_next().await {
+            // A panic in a walker is a bug of ours; it must not look like success.
+            let walker = match joined {
+                Ok(walker) => walker,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            };
+            failed += usize::from(walker.has_failed());
+            if walker.goes_on() {
+                self.walkers.insert(walker.name.clone(), walker);
+            } else {
+                let end = walker.end().await;
+                self.ended.insert(end.host.clone(), end);
+            }
+        }
+        failed
+    }
+
+    fn leave_out(&mut self, hosts: &[String]) {
+        self.never_started.extend(hosts.iter().cloned());
+    }
+
+    async fn end_all(&mut self) {
+        let interrupted = *self.shared.stop.borrow() != Stop::No;
+        let left_out = std::mem::take(&mut self.never_started);
+        let mut ending = JoinSet::new();
+        for (_, mut walker) in self.walkers.drain() {
+            if left_out.contains(&walker.name) && walker.outcome.is_none() {
+                let (outcome, message) = if interrupted {
+                    (Outcome::Cancelled, "not started: the run was interrupted")
+                } else {
+                    (Outcome::Skipped, "not started: too many hosts had failed before")
+                };
+                walker.outcome = Some(outcome);
+                walker.totals.insert(outcome, 1);
+                walker.message = message.into();
+            }
+            ending.spawn(walker.end());
+        }
+        while let Some(joined) = ending.join_next().await {
+            match joined {
+                Ok(end) => {
+                    self.ended.insert(end.host.clone(), end);
+                }
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+    }
+}
+
+/// Size of a batch: the last size of `serial` goes on for all later batches.
+fn batch_size(play: &Play, number: usize, hosts: usize) -> usize {
+    match play.serial.get(number).or(play.serial.last()) {
+        Some(Limit::Count(0) | Limit::Percent(0)) | None => hosts.max(1),
+        Some(limit) => limit.of(hosts).max(1),
+    }
+}

@@ -1,0 +1,334 @@
+//! How a step ended: its outcome by the playbook's own rules, its registered result, and the event that tells of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use minijinja::Value;
+
+use super::step::{self, Bound, Ready};
+use super::walk::{Decided, Halt, Walker, Work};
+use crate::diag::Node;
+use crate::event::{Event, Outcome, Step};
+use crate::module::{Answer, Change, Report};
+use crate::playbook::{Body, Task};
+use crate::remote::FrameResult;
+use crate::template::{Entry, Filled, Layer};
+
+/// What is known of the end of a step, before the playbook has its say.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    pub outcome: Outcome,
+    pub message: String,
+    pub diff: String,
+    pub status: i32,
+    pub report: Report,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub shows_output: bool,
+    pub from: String,
+    pub to: String,
+}
+
+impl Ending {
+    pub fn new(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            message: String::new(),
+            diff: String::new(),
+            status: 0,
+            report: Report::default(),
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            shows_output: false,
+            from: String::new(),
+            to: String::new(),
+        }
+    }
+
+    pub fn failed(message: String) -> Self {
+        Self { status: 1, ..Self::new(Outcome::Failed) }.message(message)
+    }
+
+    pub fn skipped(decided: &Decided) -> Self {
+        Self::new(decided.outcome).report(decided.report())
+    }
+
+    pub fn message(mut self, text: String) -> Self {
+        self.message = text;
+        self
+    }
+
+    pub fn report(mut self, report: Report) -> Self {
+        if self.message.is_empty() {
+            self.message.clone_from(&report.message);
+        }
+        self.report = report;
+        self
+    }
+
+    pub fn change(mut self, change: &Change) -> Self {
+        self.diff.clone_from(&change.diff);
+        self.from.clone_from(&change.from);
+        self.to.clone_from(&change.to);
+        if self.diff.is_empty() && !(change.from.is_empty() && change.to.is_empty()) && self.message.is_empty() {
+            self.message = format!("{} -> {}", change.from, change.to);
+        }
+        self.report(change.report.clone())
+    }
+
+    /// With what a question of the user's said.
+    pub fn with_answer(mut self, answer: &Answer) -> Self {
+        self.status = answer.status;
+        self.stdout.clone_from(&answer.stdout);
+        self.stderr.clone_from(&answer.remark);
+        self.shows_output = true;
+        self
+    }
+}
+
+impl Walker {
+    /// Ends the step at the front, by the rules of its task.
+    pub(super) fn settle(&mut self, mut ready: Box<Ready>, mut ending: Ending, result: Option<&FrameResult>) -> Result<(), Halt> {
+        if let Some(result) = result
+            && ending.shows_output
+        {
+            ending.stdout = result.stdout.bytes();
+            ending.stderr = result.stderr.bytes();
+        }
+        let task = ready.bound.task.clone();
+        let ran = !matches!(ending.outcome, Outcome::Skipped | Outcome::Pending | Outcome::Unknown | Outcome::Cancelled);
+        if ran && let Err(message) = self.playbook_rules(&ready, &mut ending) {
+            ending.outcome = Outcome::Failed;
+            ending.message = message;
+        }
+        if ran && let Some(until) = &task.until
+            && let Some(again) = self.is_to_be_repeated(&ready, &ending, until)
+        {
+            match again {
+                Err(message) => {
+                    ending.outcome = Outcome::Failed;
+                    ending.message = message;
+                }
+                Ok(()) => {
+                    ready.attempts += 1;
+                    ready.answer = None;
+                    ready.seq = self.seq();
+                    let delay = task.delay;
+                    self.todo.push_front(Work::Ready(ready));
+                    self.pause = Some(delay);
+                    return Ok(());
+                }
+            }
+        }
+        let planned = self.is_check(&ready) && ending.outcome == Outcome::Changed;
+        if planned {
+            self.planned_changes += 1;
+        }
+        if ending.outcome == Outcome::Changed {
+            self.notify(&ready, planned);
+        }
+        let failed = ending.outcome == Outcome::Failed;
+        let forgiven = self.end_step(&ready, ending, result);
+        if failed && !forgiven { self.unwind() } else { Ok(()) }
+    }
+
+    /// `failed_when` and `changed_when` have the last word.
+    fn playbook_rules(&self, ready: &Ready, ending: &mut Ending) -> Result<(), String> {
+        let task = &ready.bound.task;
+        if task.failed_when.is_empty() && task.changed_when.is_empty() {
+            return Ok(());
+        }
+        if self.is_check(ready) && ending.outcome == Outcome::Changed {
+            // Nothing has run, so there is no result to judge by.
+            return Ok(());
+        }
+        let scope = self.result_scope(&ready.bound, &result_value(ending, ready));
+        let judge = |conditions: &[Node]| match step::all_hold(&scope, conditions) {
+            Ok(Filled::Now(holds)) => Ok(holds),
+            Ok(Filled::Later(later)) => Err(format!("it depends on `{}`, which is not known", later.names.into_iter().collect::<Vec<_>>().join("`, `"))),
+            Err((node, trouble)) => Err(format!("{} ({})", trouble.message, self.place(&node))),
+        };
+        if !task.failed_when.is_empty() {
+            let failed = judge(&task.failed_when)?;
+            match (failed, ending.outcome) {
+                (true, Outcome::Failed) | (false, Outcome::Ok | Outcome::Changed) => {}
+                (true, _) => {
+                    ending.outcome = Outcome::Failed;
+                    ending.message = "its `failed_when` holds".into();
+                }
+                // The playbook says that this end is fine.
+                (false, _) => {
+                    ending.outcome = Outcome::Changed;
+                    ending.message.clear();
+                }
+            }
+        }
+        if !task.changed_when.is_empty() && matches!(ending.outcome, Outcome::Ok | Outcome::Changed) {
+            ending.outcome = if judge(&task.changed_when)? { Outcome::Changed } else { Outcome::Ok };
+        }
+        Ok(())
+    }
+
+    /// `None` when it need not be repeated; an error when it may not be.
+    fn is_to_be_repeated(&self, ready: &Ready, ending: &Ending, until: &Node) -> Option<Result<(), String>> {
+        if self.is_check(ready) && ending.outcome == Outcome::Changed {
+            return None;
+        }
+        let scope = self.result_scope(&ready.bound, &result_value(ending, ready));
+        match step::holds(&scope, until) {
+            Ok(Filled::Now(true)) => None,
+            Ok(Filled::Now(false)) if ready.attempts < ready.bound.task.retries => Some(Ok(())),
+            Ok(Filled::Now(false)) => {
+                Some(Err(format!("its `until` did not hold after {} tries", ready.attempts + 1)))
+            }
+            Ok(Filled::Later(_)) => Some(Err("its `until` depends on something that is not known".into())),
+            Err(trouble) => Some(Err(format!("{} ({})", trouble.message, self.place(until)))),
+        }
+    }
+
+    fn result_scope(&self, bound: &Bound, result: &Value) -> Arc<crate::template::Scope> {
+        let mut layer = Layer::default().with("result", result.clone());
+        if let Some(name) = &bound.task.register {
+            layer = layer.with(name, result.clone());
+        }
+        let mut bound = bound.clone();
+        bound.bindings.insert(0, Arc::new(layer));
+        self.scope(&bound, Vec::new())
+    }
+
+    /// Tells of the end of a step and remembers its result. Whether a failure is forgiven.
+    pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) -> bool {
+        let forgiven = ending.outcome == Outcome::Failed && (ready.ignore_errors || self.is_rescued());
+        self.remember(&ready.bound, result_value(&ending, ready));
+        for (name, value) in &ending.report.variables {
+            self.results.entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
+        }
+        let time = result.map_or(Duration::ZERO, |result| result.time);
+        let hide = ready.no_log;
+        let event = Step {
+            host: self.name.clone(),
+            play: self.play.of(&self.shared).name.clone(),
+            task: ready.name.clone(),
+            module: ready.module.name.to_owned(),
+            file: self.shared.input.sources.get(ready.bound.task.span.source).name.clone(),
+            line: self.shared.input.sources.line(&ready.bound.task.span),
+            item: if hide { None } else { shown_item(&ready.bound) },
+            outcome: ending.outcome,
+            forgiven,
+            is_handler: ready.bound.is_handler,
+            message: if hide && !ending.message.is_empty() { "hidden, since the task says `no_log`".into() } else { ending.message },
+            diff: if hide { String::new() } else { ending.diff },
+            status: ending.status,
+            stdout: if hide { Vec::new() } else { ending.stdout },
+            stderr: if hide { Vec::new() } else { ending.stderr },
+            time,
+        };
+        self.count(ending.outcome, forgiven);
+        self.tell(Event::Step(Box::new(event)));
+        forgiven
+    }
+
+    fn count(&mut self, outcome: Outcome, forgiven: bool) {
+        let counted = if forgiven { Outcome::Ok } else { outcome };
+        *self.totals.entry(counted).or_default() += 1;
+        self.worsen(counted);
+    }
+
+    /// Ends a task that was decided without the host.
+    pub(super) fn settle_decided(&mut self, decided: Decided) -> Result<(), Halt> {
+        let Decided { bound, name, outcome, message } = decided;
+        let forgiven = outcome == Outcome::Failed
+            && (matches!(bound.task.defaults.ignore_errors.as_ref().map(|node| &node.kind), Some(crate::diag::Kind::Boolean(true))) || self.is_rescued());
+        let skipped = outcome == Outcome::Skipped;
+        let value = Value::from_pairs([
+            ("changed", Value::from(false)),
+            ("failed", Value::from(outcome == Outcome::Failed)),
+            ("skipped", Value::from(skipped)),
+            ("message", Value::from(message.as_str())),
+        ]);
+        self.remember(&bound, value);
+        let event = Step {
+            host: self.name.clone(),
+            play: self.play.of(&self.shared).name.clone(),
+            task: name,
+            module: module_name(&bound.task).to_owned(),
+            file: self.shared.input.sources.get(bound.task.span.source).name.clone(),
+            line: self.shared.input.sources.line(&bound.task.span),
+            item: shown_item(&bound),
+            outcome,
+            forgiven,
+            is_handler: bound.is_handler,
+            message,
+            diff: String::new(),
+            status: 0,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            time: Duration::ZERO,
+        };
+        self.count(outcome, forgiven);
+        self.tell(Event::Step(Box::new(event)));
+        if outcome == Outcome::Failed && !forgiven { self.unwind() } else { Ok(()) }
+    }
+
+    fn remember(&mut self, bound: &Bound, value: Value) {
+        let Some(name) = &bound.task.register else { return };
+        match (&bound.series, &bound.item) {
+            (Some(series), Some(item)) => {
+                let with_item = Value::from_pairs([("item", item.clone())]);
+                let value = merged(&value, &with_item);
+                self.series.entry(Arc::as_ptr(series) as usize).or_default().push(value);
+            }
+            _ => {
+                self.results.entries.insert(name.clone(), Entry::Value(value));
+            }
+        }
+    }
+}
+
+fn merged(left: &Value, right: &Value) -> Value {
+    let mut pairs = Vec::new();
+    for table in [left, right] {
+        let keys = table.try_iter().map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+        pairs.extend(keys.into_iter().map(|key| (key.to_string(), table.get_item(&key).unwrap_or_default())));
+    }
+    Value::from_pairs(pairs)
+}
+
+fn module_name(task: &Task) -> &'static str {
+    match &task.body {
+        Body::Module { module, .. } => module.name,
+        Body::Block { .. } => "block",
+        _ => "meta",
+    }
+}
+
+fn shown_item(bound: &Bound) -> Option<serde_json::Value> {
+    match (&bound.label, &bound.item) {
+        (Some(label), _) => Some(serde_json::Value::from(label.as_str())),
+        (None, Some(item)) => serde_json::to_value(item).ok(),
+        (None, None) => None,
+    }
+}
+
+/// What a task registers: the fields that Ansible users know.
+fn result_value(ending: &Ending, ready: &Ready) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches('\n').to_owned();
+    let (stdout, stderr) = (text(&ending.stdout), text(&ending.stderr));
+    let mut pairs = vec![
+        ("changed".to_owned(), Value::from(ending.outcome == Outcome::Changed)),
+        ("failed".to_owned(), Value::from(ending.outcome == Outcome::Failed)),
+        ("skipped".to_owned(), Value::from(ending.outcome == Outcome::Skipped)),
+        ("outcome".to_owned(), Value::from(ending.outcome.name())),
+        ("message".to_owned(), Value::from(ending.message.as_str())),
+        ("msg".to_owned(), Value::from(ending.message.as_str())),
+        ("status".to_owned(), Value::from(ending.status)),
+        ("rc".to_owned(), Value::from(ending.status)),
+        ("attempts".to_owned(), Value::from(ready.attempts + 1)),
+        ("stdout_lines".to_owned(), stdout.lines().collect::<Value>()),
+        ("stderr_lines".to_owned(), stderr.lines().collect::<Value>()),
+        ("stdout".to_owned(), Value::from(stdout)),
+        ("stderr".to_owned(), Value::from(stderr)),
+    ];
+    pairs.extend(ending.report.data.iter().map(|(name, value)| (name.clone(), crate::template::from_json(value))));
+    Value::from_pairs(pairs)
+}

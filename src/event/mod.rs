@@ -1,0 +1,143 @@
+//! What can happen in a run, as plain data. Whoever shows or remembers a run gets these and nothing else.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How a step ended, from the best to the worst.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    Skipped,
+    Ok,
+    /// Was changed; in check mode, would be.
+    Changed,
+    /// Cannot be judged before an earlier change has been made.
+    Pending,
+    /// Not begun, since the run was interrupted.
+    Cancelled,
+    Unreachable,
+    Failed,
+    /// Contact was lost after it had begun.
+    Unknown,
+}
+
+impl Outcome {
+    /// Every outcome, in the order of the recap.
+    pub const ALL: [Self; 8] = [
+        Self::Ok,
+        Self::Changed,
+        Self::Failed,
+        Self::Skipped,
+        Self::Unreachable,
+        Self::Cancelled,
+        Self::Pending,
+        Self::Unknown,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Unreachable => "unreachable",
+            Self::Cancelled => "cancelled",
+            Self::Pending => "pending",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// How many steps ended in which way.
+pub type Totals = BTreeMap<Outcome, usize>;
+
+/// One thing that has happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    RunStart(RunStart),
+    HostStart { host: String },
+    Step(Box<Step>),
+    HostEnd(Box<HostEnd>),
+    RunEnd(RunEnd),
+}
+
+#[derive(Clone, Debug)]
+pub struct RunStart {
+    pub run: String,
+    /// The subcommand, such as `apply`.
+    pub command: String,
+    pub hosts: Vec<String>,
+    /// Nothing is changed; `changed` means "would change".
+    pub check: bool,
+}
+
+/// One task on one host has ended.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub host: String,
+    pub play: String,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    /// The item of a loop.
+    pub item: Option<serde_json::Value>,
+    pub outcome: Outcome,
+    /// It failed, and the playbook says to go on: `ignore_errors`, or a `rescue` follows.
+    pub forgiven: bool,
+    pub is_handler: bool,
+    pub message: String,
+    pub diff: String,
+    /// Exit status of what was run; 0 when nothing was.
+    pub status: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub time: Duration,
+}
+
+/// Why a host did not get to its end, where the exit code depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another run holds the lock.
+    Locked,
+    /// A plan is no longer what was reviewed.
+    Stale,
+}
+
+#[derive(Clone, Debug)]
+pub struct HostEnd {
+    pub host: String,
+    pub outcome: Outcome,
+    pub message: String,
+    pub totals: Totals,
+    pub obstacle: Option<Obstacle>,
+    /// Names of handlers that were notified and have not run.
+    pub pending_handlers: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RunEnd {
+    pub totals: Totals,
+    pub exit: u8,
+    pub time: Duration,
+}
+
+/// The exit code of a run: the worst of its hosts wins.
+pub fn exit_code(hosts: &[HostEnd], interrupted: bool) -> u8 {
+    let any = |outcome: Outcome| hosts.iter().any(|host| host.outcome == outcome && host.obstacle.is_none());
+    let blocked = |obstacle: Obstacle| hosts.iter().any(|host| host.obstacle == Some(obstacle));
+    if interrupted {
+        130
+    } else if any(Outcome::Unknown) {
+        7
+    } else if any(Outcome::Failed) {
+        4
+    } else if any(Outcome::Unreachable) {
+        5
+    } else if blocked(Obstacle::Locked) {
+        8
+    } else if blocked(Obstacle::Stale) {
+        9
+    } else {
+        0
+    }
+}

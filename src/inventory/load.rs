@@ -1,0 +1,71 @@
+//! Reads inventory files. The only place of this room that touches the disk.
+
+use std::path::{Path, PathBuf};
+
+use super::{Inventory, read};
+use crate::diag::{Diagnostic, Sources, parse};
+
+/// Reads all inventories that were named, in order; what comes later adds to what came before.
+///
+/// A name is a file, a folder whose `*.toml` files are read in the order of their names, or a list of hosts with at
+/// least one comma, such as `web1,web2,`.
+pub fn load(names: &[String], sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Inventory {
+    let mut builder = read::Builder::default();
+    for name in names {
+        if name.contains(',') && !Path::new(name).exists() {
+            builder.add_names(name, sources, problems);
+            continue;
+        }
+        for path in files(Path::new(name), problems) {
+            read_file(&path, &mut builder, sources, problems);
+        }
+    }
+    builder.finish(problems)
+}
+
+fn files(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
+    if !path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let entries = match std::fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) => {
+            problems.push(Diagnostic::general("read", format!("the inventory folder `{}` cannot be read: {error}", path.display())));
+            return Vec::new();
+        }
+    };
+    let mut files: Vec<PathBuf> =
+        entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+    files.sort();
+    if files.is_empty() {
+        problems.push(Diagnostic::general("read", format!("the inventory folder `{}` has no *.toml file", path.display())));
+    }
+    files
+}
+
+fn read_file(path: &Path, builder: &mut read::Builder, sources: &mut Sources, problems: &mut Vec<Diagnostic>) {
+    match crate::diag::read_text(path) {
+        Ok(text) => {
+            let source = sources.add(path.display().to_string(), text.clone());
+            let tree = parse(source, &text, problems);
+            builder.add(&tree, problems);
+        }
+        Err(reason) => {
+            let message = format!("the inventory `{}` cannot be read: {reason}", path.display());
+            problems.push(Diagnostic::general("read", message).help("name another one with `-i FILE`, or `-i host1,host2,`"));
+        }
+    }
+}
+
+/// An inventory from text, for tests.
+#[cfg(test)]
+pub fn from_text(text: &str) -> Inventory {
+    let mut sources = Sources::default();
+    let mut problems = Vec::new();
+    let mut builder = read::Builder::default();
+    let tree = parse(sources.add("inventory.toml", text), text, &mut problems);
+    builder.add(&tree, &mut problems);
+    let inventory = builder.finish(&mut problems);
+    assert!(problems.is_empty(), "{}", crate::diag::draw(&problems, &sources, false));
+    inventory
+}

@@ -1,0 +1,93 @@
+//! What a module wants to be done to a host.
+
+use std::sync::Arc;
+
+use super::{Content, Report};
+use crate::shell::{Pattern, Script};
+
+/// A change: what it does, what must be true afterwards, and the way back.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// Before and after in a few words, such as `1.0` and `1.1`.
+    pub from: String,
+    pub to: String,
+    /// Unified diff of what changes; empty when `from` and `to` say it all.
+    pub diff: String,
+    /// Makes the backup and prints the record that [`Undo::Restore`] needs. Empty: nothing to keep.
+    pub keep: Script,
+    pub apply: Action,
+    /// What the probe must answer afterwards; `None` when nothing can be said.
+    pub expect: Option<Pattern>,
+    pub undo: Undo,
+    pub report: Report,
+    pub effect: Effect,
+}
+
+impl Change {
+    /// A change that is applied by our own quick sh, is verified, and is undone by `undo`.
+    pub fn new(from: impl Into<String>, to: impl Into<String>, apply: Script, expect: Pattern, undo: Undo) -> Self {
+        Self {
+            from: from.into(),
+            to: to.into(),
+            diff: String::new(),
+            keep: Script::default(),
+            apply: Action { script: apply, ..Action::default() },
+            expect: Some(expect),
+            undo,
+            report: Report::default(),
+            effect: Effect::Change,
+        }
+    }
+}
+
+/// What is run on the host.
+#[derive(Debug, Clone)]
+pub struct Action {
+    pub script: Script,
+    /// It may hang or run long, so it gets a process group that a time limit can kill.
+    pub group: bool,
+    /// It is the user's own text and runs with the user's umask and locale.
+    pub by_user: bool,
+    /// Statuses that mean success.
+    pub good: Vec<i32>,
+    /// Bytes that have to be on the host first.
+    pub upload: Option<Upload>,
+}
+
+impl Default for Action {
+    fn default() -> Self {
+        Self { script: Script::default(), group: false, by_user: false, good: vec![0], upload: None }
+    }
+}
+
+/// Bytes for a temporary file on the host, sent over a channel of their own before the step begins.
+#[derive(Debug, Clone)]
+pub struct Upload {
+    /// Absolute path of the temporary file.
+    pub path: Vec<u8>,
+    pub content: Arc<Content>,
+}
+
+/// How a change counts once it has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// It is a change.
+    Change,
+    /// It is a change only when the probe answers differently afterwards.
+    ChangeIfAnswerDiffers,
+    /// It changes nothing, such as waiting for a port.
+    Nothing,
+}
+
+/// The way back from a change.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Undo {
+    /// Exactly as before, by this script. It runs as `apply` did: in a process group or not.
+    Run(Script),
+    /// Exactly as before, from the record that `keep` printed; the record becomes the last word of this call.
+    Restore(Script),
+    /// Most of it; the text says what is missing.
+    BestEffort(Script, String),
+    /// There is no way back; the text says why.
+    Impossible(String),
+}

@@ -1,0 +1,48 @@
+//! Differences as text that people read.
+
+use similar::TextDiff;
+
+/// Content longer than this is not shown, in bytes.
+pub const SHOWN_BYTES: usize = 256 << 10;
+
+/// A unified diff between two contents of a file. Bytes that are no text are only counted.
+pub fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
+    let label = |side: Option<&[u8]>| if side.is_some() { path.to_owned() } else { "/dev/null".to_owned() };
+    let (left, right) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let (Some(old), Some(new)) = (text(left), text(right)) else {
+        return format!("--- {}\n+++ {}\nbinary content: {} bytes -> {} bytes\n", label(before), label(after), left.len(), right.len());
+    };
+    if left.len() + right.len() > 2 * SHOWN_BYTES {
+        return format!("--- {}\n+++ {}\nlarge content: {} bytes -> {} bytes\n", label(before), label(after), left.len(), right.len());
+    }
+    TextDiff::from_lines(old, new).unified_diff().context_radius(3).header(&label(before), &label(after)).to_string()
+}
+
+/// One line for each property that differs, as a diff.
+pub fn properties(title: &str, changes: &[(&str, String, String)]) -> String {
+    let mut text = format!("--- {title}\n+++ {title}\n");
+    for (name, before, after) in changes {
+        text.push_str(&format!("-{name} {before}\n+{name} {after}\n"));
+    }
+    text
+}
+
+fn text(bytes: &[u8]) -> Option<&str> {
+    std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_shown_line_by_line() {
+        let expected = "--- /etc/motd\n+++ /etc/motd\n@@ -1,2 +1,2 @@\n hello\n-old\n+new\n";
+        assert_eq!(unified("/etc/motd", Some(b"hello\nold\n"), Some(b"hello\nnew\n")), expected);
+    }
+
+    #[test]
+    fn what_is_no_text_is_only_counted() {
+        assert!(unified("/x", None, Some(b"\0\xff")).ends_with("binary content: 0 bytes -> 2 bytes\n"));
+    }
+}

@@ -1,0 +1,254 @@
+//! The contract between a module and the engine.
+//!
+//! A module is two pure functions. `probe` gives a question in POSIX sh; `compare` turns the answer into a verdict: in
+//! place, or a change with its diff, what to apply, what to expect afterwards and how to undo it. Neither waits for
+//! anything, neither touches the network. Check mode, diff, drift, verification and rollback follow from that.
+
+mod answer;
+mod args;
+mod change;
+pub mod diff;
+mod registry;
+#[cfg(test)]
+pub mod testing;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::Result;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::remote::Library;
+use crate::shell::Script;
+
+pub use answer::Answer;
+pub use args::{Lasting, Mode, OneOrMany, Path};
+pub use change::{Action, Change, Effect, Undo, Upload};
+pub use registry::{Registration, Registry, registration};
+
+/// A question that a module asks before anything is changed.
+#[derive(Clone, Debug)]
+pub enum Question {
+    /// There is nothing to ask: the module works without the host.
+    None,
+    /// Our own sh, without side effects; its stdout and status are the answer.
+    Ask(Script),
+    /// A command that the user wrote and calls a question. It runs in a process group, in check mode too.
+    Run(Script),
+}
+
+/// What a module decides from an answer.
+#[derive(Debug)]
+pub enum Verdict {
+    InPlace(Report),
+    Differs(Box<Change>),
+}
+
+impl Verdict {
+    /// Nothing to do and nothing to say.
+    pub fn in_place() -> Self {
+        Self::InPlace(Report::default())
+    }
+
+    pub fn differs(change: Change) -> Self {
+        Self::Differs(Box::new(change))
+    }
+}
+
+/// What a step tells besides its outcome.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Shown to the user; may be empty.
+    pub message: String,
+    /// Fields of the registered result, such as `stat`.
+    pub data: serde_json::Map<String, serde_json::Value>,
+    /// Variables that later tasks of this host see.
+    pub variables: serde_json::Map<String, serde_json::Value>,
+    /// The task decided that it has nothing to do here: `creates` exists, `onlyif` says no.
+    pub skipped: bool,
+}
+
+impl Report {
+    pub fn message(text: impl Into<String>) -> Self {
+        Self { message: text.into(), ..Self::default() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl Into<serde_json::Value>) -> Self {
+        self.data.insert(key.to_owned(), value.into());
+        self
+    }
+}
+
+/// A file on the controller that a module needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// As the user wrote it, relative to the file that names it.
+    pub path: String,
+    pub kind: WantedKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedKind {
+    /// The bytes of a file, or of a whole folder.
+    Copy,
+    /// A template, rendered with the variables of the step.
+    Template,
+}
+
+/// The bytes of a file on the controller, shared by all hosts that get the same ones.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Content {
+    pub bytes: Vec<u8>,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl Content {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        use sha2::Digest as _;
+        let sha256 = sha2::Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+            use std::fmt::Write as _;
+            let _infallible = write!(text, "{byte:02x}");
+            text
+        });
+        Self { bytes, sha256 }
+    }
+}
+
+/// What was found on the controller for a [`Wanted`].
+#[derive(Clone, Debug)]
+pub enum Local {
+    File { content: Arc<Content>, mode: u32 },
+    Folder(Arc<Vec<LocalEntry>>),
+}
+
+/// One entry of a folder on the controller.
+#[derive(Debug)]
+pub struct LocalEntry {
+    /// Relative to the folder; may be any bytes.
+    pub path: Vec<u8>,
+    pub mode: u32,
+    pub kind: LocalKind,
+}
+
+#[derive(Debug)]
+pub enum LocalKind {
+    Folder,
+    File(Arc<Content>),
+    Link(Vec<u8>),
+}
+
+/// What a module may look at besides its arguments.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// What was found for each path of [`Module::wants`], under the path as the user wrote it.
+    pub files: BTreeMap<String, Local>,
+    /// Home folder of the user that the step runs as, for paths that begin with `~/`.
+    pub home: String,
+    /// Earlier changes of this run are only planned, so what depends on them cannot be judged yet.
+    pub after_planned_changes: bool,
+}
+
+impl Surroundings {
+    /// A path on the host with `~/` replaced.
+    pub fn absolute(&self, path: &Path) -> String {
+        path.under(&self.home)
+    }
+
+    /// The content of a file on the controller.
+    ///
+    /// # Errors
+    /// When it is a folder. The engine has made sure that it exists.
+    pub fn content(&self, path: &str) -> Result<&Arc<Content>> {
+        match self.files.get(path) {
+            Some(Local::File { content, .. }) => Ok(content),
+            Some(Local::Folder(_)) => anyhow::bail!("`{path}` is a folder, not a file"),
+            None => anyhow::bail!("`{path}` was not found beside the playbook"),
+        }
+    }
+}
+
+/// A kind of task. The type holds the arguments of one task, read from the playbook.
+pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// The key in a playbook.
+    const NAME: &'static str;
+    /// The argument that a bare text stands for, as in `command = "uptime"`.
+    const MAIN: Option<&'static str> = None;
+    /// Shell functions that `probe` uses.
+    const PROBE_LIBRARIES: &'static [&'static Library] = &[];
+    /// Shell functions that backup, apply and undo use, besides those of `probe`.
+    const APPLY_LIBRARIES: &'static [&'static Library] = &[];
+    /// Arguments that are expressions; they arrive as their value.
+    const EXPRESSIONS: &'static [&'static str] = &[];
+    /// The arguments are any table at all, such as the variables of `set_fact`.
+    const FREE_FORM: bool = false;
+    /// Its question and its change are the user's own text, which sees the task's `environment`.
+    const RUNS_USER_TEXT: bool = false;
+
+    /// Problems that types cannot express, such as two arguments that exclude each other.
+    ///
+    /// # Errors
+    /// What is wrong, in the words of the user. What follows ` | ` is shown as the help line.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Files on the controller that the task needs.
+    fn wants(&self) -> Vec<Wanted> {
+        Vec::new()
+    }
+
+    /// Longest time the task may need by its own arguments, in seconds.
+    fn patience_seconds(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether the question itself holds something that a list of processes may not show.
+    fn has_secret(&self) -> bool {
+        false
+    }
+
+    /// The question to the host.
+    fn probe(&self, around: &Surroundings) -> Question;
+
+    /// What is to be done, given the answer.
+    ///
+    /// # Errors
+    /// Why the task cannot be done on this host.
+    fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict>;
+}
+
+/// A [`Module`] whose type is forgotten.
+pub trait Act: Send + Sync {
+    fn probe(&self, around: &Surroundings) -> Question;
+    /// # Errors
+    /// Why the task cannot be done on this host.
+    fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict>;
+    fn wants(&self) -> Vec<Wanted>;
+    fn patience_seconds(&self) -> Option<u64>;
+    fn has_secret(&self) -> bool;
+}
+
+impl<M: Module> Act for M {
+    fn probe(&self, around: &Surroundings) -> Question {
+        Module::probe(self, around)
+    }
+
+    fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
+        Module::compare(self, around, answer)
+    }
+
+    fn wants(&self) -> Vec<Wanted> {
+        Module::wants(self)
+    }
+
+    fn patience_seconds(&self) -> Option<u64> {
+        Module::patience_seconds(self)
+    }
+
+    fn has_secret(&self) -> bool {
+        Module::has_secret(self)
+    }
+}

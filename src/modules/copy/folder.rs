@@ -1,0 +1,429 @@
+//! A whole folder of the controller: asked about at once, and only what differs is sent.
+//!
+//! The probe says nothing about an entry that is as wanted, so a tree in place answers with one short line. See
+//! `look.sh` for the answer and `change.sh` for how new files get to their place.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use super::Copy;
+use super::tar::Archive;
+use crate::module::{Answer, Change, Content, LocalEntry, LocalKind, Mode, Undo, Upload, Verdict};
+use crate::modules::file::{
+    INLINE_BYTES, Kind, Look, NEW_FILE, NEW_FOLDER, Properties, folder_of, missing_parent, upload_path,
+};
+use crate::sh;
+use crate::shell::{Pattern, Script, printf_argument};
+
+/// Entries in one call: so many that processes are few, so few that a shell handles the words with ease.
+const AT_ONCE: usize = 100;
+/// Differences that are listed by name.
+const LISTED: usize = 50;
+
+/// A folder that is wanted.
+pub(super) struct Tree<'a> {
+    root: &'a str,
+    files: Properties<'a>,
+    folders: Properties<'a>,
+    replaces: bool,
+    /// The folder itself first, every folder before what is in it.
+    entries: Vec<Entry<'a>>,
+}
+
+struct Entry<'a> {
+    /// Relative to the root; empty for the root.
+    path: &'a [u8],
+    what: What<'a>,
+}
+
+enum What<'a> {
+    Folder,
+    File { content: &'a Arc<Content>, new_mode: u32 },
+    Link(&'a [u8]),
+}
+
+impl Copy {
+    pub(super) fn tree<'a>(&'a self, root: &'a str, entries: &'a [LocalEntry]) -> Tree<'a> {
+        let files = self.properties();
+        let folders = Properties { mode: self.directory_mode.as_ref(), ..files };
+        let mut wanted: Vec<Entry> = entries.iter().filter(|entry| !entry.path.is_empty()).map(Entry::from).collect();
+        wanted.sort_by_key(|entry| entry.path);
+        wanted.insert(0, Entry { path: b"", what: What::Folder });
+        Tree { root, files, folders, replaces: self.force, entries: wanted }
+    }
+}
+
+impl<'a> From<&'a LocalEntry> for Entry<'a> {
+    fn from(entry: &'a LocalEntry) -> Self {
+        let what = match &entry.kind {
+            LocalKind::Folder => What::Folder,
+            LocalKind::Link(target) => What::Link(target),
+            LocalKind::File(content) => {
+                let new_mode = if entry.mode & 0o111 == 0 { NEW_FILE } else { 0o755 };
+                What::File { content, new_mode }
+            }
+        };
+        Self { path: &entry.path, what }
+    }
+}
+
+impl Tree<'_> {
+    pub(super) fn probe(&self) -> Script {
+        let mode = |properties: &Properties| match properties.mode {
+            Some(Mode::Octal(mode)) => Mode::text(*mode),
+            _ => "-".to_owned(),
+        };
+        let (owner, group) = (self.files.owner.unwrap_or("-"), self.files.group.unwrap_or("-"));
+        let mut script = sh!("copy_tree {} {} {} {} {}", self.root, mode(&self.files), mode(&self.folders), owner, group);
+        for (number, entries) in self.entries.chunks(AT_ONCE).enumerate() {
+            let start = (number * AT_ONCE).to_string();
+            let mut words: Vec<&[u8]> = vec![b"copy_look", start.as_bytes()];
+            for entry in entries {
+                let (kind, want): (&[u8], &[u8]) = match &entry.what {
+                    What::Folder => (b"d", b"-"),
+                    // Half of the hash is plenty to tell contents apart, and half as much to send.
+                    What::File { content, .. } if self.replaces => (b"f", &content.sha256.as_bytes()[..32]),
+                    What::File { .. } => (b"f", b"-"),
+                    What::Link(target) => (b"l", target),
+                };
+                words.extend([kind, entry.path, want]);
+            }
+            script = script.then(&Script::call(words));
+        }
+        script.then(&sh!("printf 'end %s\\n' {}", self.entries.len()))
+    }
+
+    /// What is to be done, given the answer.
+    pub(super) fn verdict(&self, answer: &Answer) -> Result<Verdict> {
+        if let Some(odd) = self.entries.iter().find(|entry| entry.path.contains(&b'\n')) {
+            bail!("the name `{}` holds a newline, so it cannot be copied with its folder", odd.path.escape_ascii());
+        }
+        let differing = self.differing(answer)?;
+        if differing.is_empty() {
+            return Ok(Verdict::in_place());
+        }
+        let mut work = Work::new(self);
+        for (entry, look) in &differing {
+            work.add(entry, look)?;
+        }
+        let from = format!("{} of {} entries differ", differing.len(), self.entries.len());
+        Ok(Verdict::differs(work.change(from, answer)))
+    }
+
+    fn differing(&self, answer: &Answer) -> Result<Vec<(&Entry<'_>, Look)>> {
+        if answer.status == 3 {
+            // Entries that differ may stand before the sentence.
+            let text = String::from_utf8_lossy(&answer.stdout);
+            bail!("{}", text.trim_end().lines().last().unwrap_or_default());
+        }
+        let mut differing = Vec::new();
+        for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ")) {
+            let mut fields = line.splitn(2, |&byte| byte == b' ');
+            let number = fields.next().and_then(|number| std::str::from_utf8(number).ok()?.parse::<usize>().ok());
+            let Some(entry) = number.and_then(|number| self.entries.get(number)) else {
+                bail!("the host gave an answer that cannot be read: {}", String::from_utf8_lossy(line));
+            };
+            let stdout = fields.next().unwrap_or_default().to_vec();
+            differing.push((entry, Look::read(&Answer { status: 0, stdout, remark: Vec::new() })?));
+        }
+        Ok(differing)
+    }
+
+    fn absolute(&self, path: &[u8]) -> Vec<u8> {
+        if path.is_empty() { self.root.as_bytes().to_vec() } else { [self.root.as_bytes(), b"/", path].concat() }
+    }
+}
+
+/// A content on its way: into the stage, and from there to its place.
+struct Staged<'a> {
+    /// In the stage: number of its folder and its name.
+    file: Vec<u8>,
+    content: &'a Arc<Content>,
+}
+
+/// Everything that has to be done, sorted by kind.
+struct Work<'a> {
+    tree: &'a Tree<'a>,
+    root_is_new: bool,
+    /// Paths whose former state is kept.
+    touched: Vec<Vec<u8>>,
+    folders: Vec<Script>,
+    staged: Vec<Staged<'a>>,
+    /// Number in the stage of each folder that gets files.
+    numbers: BTreeMap<Vec<u8>, usize>,
+    /// By folder and mode: hash and name by turns.
+    new: BTreeMap<(Vec<u8>, u32), Vec<Vec<u8>>>,
+    rest: Vec<Script>,
+    listed: Vec<String>,
+}
+
+impl<'a> Work<'a> {
+    fn new(tree: &'a Tree<'a>) -> Self {
+        Self {
+            tree,
+            root_is_new: false,
+            touched: Vec::new(),
+            folders: Vec::new(),
+            staged: Vec::new(),
+            numbers: BTreeMap::new(),
+            new: BTreeMap::new(),
+            rest: Vec::new(),
+            listed: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, entry: &'a Entry<'a>, look: &Look) -> Result<()> {
+        let tree = self.tree;
+        let path = tree.absolute(entry.path);
+        let shown = String::from_utf8_lossy(&path).into_owned();
+        match (&entry.what, look.kind) {
+            (What::Folder, Kind::Absent) => {
+                self.root_is_new |= entry.path.is_empty();
+                let [mode, owner, group] = tree.folders.words(look, NEW_FOLDER);
+                self.folders.push(sh!("file_dir {} {} {} {}", path, mode, owner, group));
+            }
+            (What::Folder, Kind::Folder) => self.set_properties(&path, &tree.folders, look),
+            (What::File { content, new_mode }, Kind::Absent) => {
+                self.stage(&path, content);
+                let mode = tree.files.mode_after(look, *new_mode);
+                let files = self.new.entry((folder_of(&path).to_vec(), mode)).or_default();
+                files.extend([content.sha256.clone().into_bytes(), name_of(&path).to_vec()]);
+            }
+            (What::File { content, .. }, Kind::File) if look.sha256 != "-" && look.sha256 != content.sha256 => {
+                if look.links > 1 {
+                    bail!("`{shown}` has {} hard links, and replacing it would part them; remove its other names first", look.links);
+                }
+                let file = self.stage(&path, content);
+                let [mode, owner, group] = tree.files.words(look, NEW_FILE);
+                let sha256 = &content.sha256;
+                let put = sh!("file_put {} nofollow {} {} {} {} - '' from \"$_stage\"/{}", path, sha256, mode, owner, group, file);
+                self.rest.push(put);
+            }
+            (What::File { .. }, Kind::File) => self.set_properties(&path, &tree.files, look),
+            (What::Link(target), Kind::Absent | Kind::Link) => self.rest.push(sh!("file_link {} {} -", path, target)),
+            (_, Kind::Link) => bail!(
+                "`{shown}` is a link to `{}` on the host, but not in the folder that is copied",
+                String::from_utf8_lossy(&look.target)
+            ),
+            (_, kind) => bail!("`{shown}` is a {} on the host, but not in the folder that is copied", kind.word()),
+        }
+        let sign = if look.is(Kind::Absent) { '+' } else { '~' };
+        self.listed.push(format!("{sign}{shown}\n"));
+        self.touched.push(path);
+        Ok(())
+    }
+
+    fn set_properties(&mut self, path: &[u8], properties: &Properties, look: &Look) {
+        let [mode, owner, group] = properties.words(look, 0);
+        self.rest.push(sh!("file_meta {} {} {} {}", path, mode, owner, group));
+    }
+
+    /// Puts a content into the stage and tells its name there.
+    fn stage(&mut self, path: &[u8], content: &'a Arc<Content>) -> Vec<u8> {
+        let next = self.numbers.len();
+        let number = *self.numbers.entry(folder_of(path).to_vec()).or_insert(next);
+        let file = [number.to_string().as_bytes(), b"/", name_of(path)].concat();
+        self.staged.push(Staged { file: file.clone(), content });
+        file
+    }
+
+    fn change(self, from: String, answer: &Answer) -> Change {
+        let upload = self.upload(answer);
+        let expect = Pattern::exactly(format!("end {}\n", self.tree.entries.len()));
+        let undo = Undo::Restore(sh!("copy_back"));
+        let mut change = Change::new(from, "as on the controller", self.apply(upload.as_ref()), expect, undo);
+        change.keep = self.keep();
+        change.diff = format!("--- {0}\n+++ {0}\n", self.tree.root);
+        self.listed.iter().take(LISTED).for_each(|line| change.diff.push_str(line));
+        if self.listed.len() > LISTED {
+            change.diff.push_str(&format!(" and {} more\n", self.listed.len() - LISTED));
+        }
+        change.apply.upload = upload;
+        change
+    }
+
+    /// The archive of all contents, unless they are small enough to travel with the step.
+    fn upload(&self, answer: &Answer) -> Option<Upload> {
+        if self.staged.iter().map(|one| one.content.bytes.len()).sum::<usize>() <= INLINE_BYTES {
+            return None;
+        }
+        let mut archive = Archive::default();
+        for Staged { file, content } in &self.staged {
+            archive.add(file, &content.bytes);
+        }
+        let content = Arc::new(Content::new(archive.finished()));
+        let root = self.tree.root.as_bytes();
+        // It has to lie in a folder that is there before the step begins.
+        let missing = missing_parent(answer);
+        let folder = if self.root_is_new { folder_of(missing.as_deref().unwrap_or(root)) } else { root };
+        Some(Upload { path: upload_path(folder, &content), content })
+    }
+
+    fn apply(&self, upload: Option<&Upload>) -> Script {
+        let mut lines: Vec<Script> = self.folders.clone();
+        if !self.staged.is_empty() {
+            let numbers: Vec<String> = (0..self.numbers.len()).map(|number| number.to_string()).collect();
+            let words = ["copy_stage", self.tree.root].into_iter().chain(numbers.iter().map(String::as_str));
+            lines.push(Script::call(words));
+            match upload {
+                Some(upload) => lines.push(sh!("copy_unpack {}", upload.path)),
+                None => lines.extend(
+                    self.staged.iter().map(|one| sh!("copy_text {} {}", one.file, printf_argument(&one.content.bytes))),
+                ),
+            }
+        }
+        for ((folder, mode), files) in &self.new {
+            let owner = self.tree.files.owner.unwrap_or("-").as_bytes();
+            let group = self.tree.files.group.unwrap_or("-").as_bytes();
+            let (number, mode) = (self.numbers[folder].to_string(), Mode::text(*mode));
+            for some in files.chunks(2 * AT_ONCE) {
+                let head: [&[u8]; 6] = [b"copy_new", folder, number.as_bytes(), mode.as_bytes(), owner, group];
+                lines.push(Script::call(head.into_iter().chain(some.iter().map(Vec::as_slice))));
+            }
+        }
+        lines.extend(self.rest.iter().cloned());
+        let mut script = Script::default();
+        for line in &lines {
+            script = script.then(&sh!("{} || copy_fail", line));
+        }
+        if self.staged.is_empty() { script } else { script.then(&sh!("copy_end")) }
+    }
+
+    fn keep(&self) -> Script {
+        let mut script = sh!("copy_keep_begin");
+        let root = self.tree.root.as_bytes();
+        if self.touched.iter().any(|path| path == root) {
+            script = script.then(&sh!("copy_keep_root {}", root));
+        }
+        let others: Vec<&[u8]> = self.touched.iter().map(Vec::as_slice).filter(|path| *path != root).collect();
+        for some in others.chunks(AT_ONCE) {
+            let head: &[u8] = b"copy_keep";
+            script = script.then(&Script::call([head].into_iter().chain(some.iter().copied())));
+        }
+        script.then(&sh!("copy_keep_end"))
+    }
+}
+
+fn name_of(path: &[u8]) -> &[u8] {
+    let start = path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+    &path[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::module::testing::module;
+    use crate::module::{Local, Module as _, Question, Surroundings};
+
+    const ARGUMENTS: &str = "src = 'site/'\ndest = '/srv/www'\nmode = '0644'";
+
+    fn around() -> Surroundings {
+        let entry = |path: &str, mode, kind| LocalEntry { path: path.into(), mode, kind };
+        let content = |text: &str| LocalKind::File(Arc::new(Content::new(text.into())));
+        let entries = vec![
+            entry("sub/b", 0o755, content("b")),
+            entry("a", 0o644, content("a")),
+            entry("now", 0o777, LocalKind::Link(b"sub".to_vec())),
+            entry("sub", 0o700, LocalKind::Folder),
+        ];
+        let mut around = Surroundings { home: "/root".into(), ..Surroundings::default() };
+        around.files.insert("site/".into(), Local::Folder(Arc::new(entries)));
+        around
+    }
+
+    fn verdict(arguments: &str, stdout: &str) -> Result<Verdict> {
+        let answer = Answer { stdout: stdout.into(), ..Answer::default() };
+        module::<Copy>(arguments).compare(&around(), &answer)
+    }
+
+    fn change(arguments: &str, stdout: &str) -> Change {
+        match verdict(arguments, stdout).expect(stdout) {
+            Verdict::Differs(change) => *change,
+            Verdict::InPlace(_) => panic!("in place"),
+        }
+    }
+
+    #[test]
+    fn all_entries_are_asked_about_at_once() {
+        let Question::Ask(script) = module::<Copy>(ARGUMENTS).probe(&around()) else { panic!("a question") };
+        let (a, b) = (&Content::new(b"a".to_vec()).sha256[..32], &Content::new(b"b".to_vec()).sha256[..32]);
+        let expected = format!(
+            "copy_tree '/srv/www' '0644' '-' '-' '-'
+'copy_look' '0' 'd' '' '-' 'f' 'a' '{a}' 'l' 'now' 'sub' 'd' 'sub' '-' 'f' 'sub/b' '{b}'
+printf 'end %s\\n' 5"
+        );
+        assert_eq!(script.to_string(), expected);
+    }
+
+    #[test]
+    fn a_tree_that_is_right_is_in_place() {
+        assert!(matches!(verdict(ARGUMENTS, "end 5\n"), Ok(Verdict::InPlace(_))));
+    }
+
+    #[test]
+    fn a_new_tree_is_made_in_one_go() {
+        let change = change(ARGUMENTS, "0 absent\n1 absent\n2 absent\n3 absent\n4 absent\nend 5\n");
+        let (a, b) = (Content::new(b"a".to_vec()).sha256, Content::new(b"b".to_vec()).sha256);
+        let expected = format!(
+            "file_dir '/srv/www' '0755' '-' '-' || copy_fail
+file_dir '/srv/www/sub' '0755' '-' '-' || copy_fail
+'copy_stage' '/srv/www' '0' '1' || copy_fail
+copy_text '0/a' 'a' || copy_fail
+copy_text '1/b' 'b' || copy_fail
+'copy_new' '/srv/www' '0' '0644' '-' '-' '{a}' 'a' || copy_fail
+'copy_new' '/srv/www/sub' '1' '0644' '-' '-' '{b}' 'b' || copy_fail
+file_link '/srv/www/now' 'sub' - || copy_fail
+copy_end"
+        );
+        assert_eq!(change.apply.script.to_string(), expected);
+        let expected = "copy_keep_begin
+copy_keep_root '/srv/www'
+'copy_keep' '/srv/www/a' '/srv/www/now' '/srv/www/sub' '/srv/www/sub/b'
+copy_keep_end";
+        assert_eq!(change.keep.to_string(), expected);
+        assert_eq!(change.undo, Undo::Restore(sh!("copy_back")));
+        assert_eq!(change.expect, Some(Pattern::exactly("end 5\n")));
+        assert_eq!(change.from, "5 of 5 entries differ");
+    }
+
+    #[test]
+    fn only_what_differs_is_changed() {
+        let sha = Content::new(b"b".to_vec()).sha256;
+        let answer = format!("1 file 0600 0 0 root root 1 3 ab\n4 file 0755 0 0 root root 1 1 {sha}\nend 5\n");
+        let script = change(ARGUMENTS, &answer).apply.script.to_string();
+        assert!(script.contains("\nfile_put '/srv/www/a' nofollow "), "{script}");
+        assert!(script.contains(" '0644' '-' '-' - '' from \"$_stage\"/'0/a' || copy_fail\n"), "{script}");
+        assert!(script.ends_with("\nfile_meta '/srv/www/sub/b' '0644' '-' '-' || copy_fail\ncopy_end"), "{script}");
+    }
+
+    #[test]
+    fn without_a_slash_the_folder_keeps_its_name() {
+        let mut around = around();
+        let folder = around.files["site/"].clone();
+        around.files.insert("files/site".into(), folder);
+        let module = module::<Copy>("src = 'files/site'\ndest = '/srv'");
+        let Question::Ask(script) = module.probe(&around) else { panic!("a question") };
+        assert!(script.to_string().starts_with("copy_tree '/srv/site' '-' "), "{script}");
+    }
+
+    #[test]
+    fn what_is_something_else_on_the_host_is_an_error() {
+        let error = |arguments: &str, stdout: &str| verdict(arguments, stdout).expect_err(stdout).to_string();
+        assert_eq!(
+            error(ARGUMENTS, "3 link 0777 0 0 root root /data\nend 5\n"),
+            "`/srv/www/sub` is a link to `/data` on the host, but not in the folder that is copied"
+        );
+        assert_eq!(
+            error(ARGUMENTS, "1 dir 0755 0 0 root root\nend 5\n"),
+            "`/srv/www/a` is a directory on the host, but not in the folder that is copied"
+        );
+        assert_eq!(
+            error(&format!("{ARGUMENTS}\nvalidate = 'x'"), "end 5\n"),
+            "`validate` is for a single file, and `site/` is a folder"
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! Text to checked playbook. Never talks to a host, and knows modules only through the registry it is given.
+
+mod check;
+mod keywords;
+mod load;
+mod read;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::diag::{Node, Span};
+use crate::module::Registration;
+use crate::template::Layer;
+
+pub use check::{Collectors, collectors};
+pub use load::{from_text, load};
+
+/// A file of plays, with everything that it includes.
+#[derive(Debug)]
+pub struct Playbook {
+    /// As the user named it.
+    pub path: String,
+    pub plays: Vec<Play>,
+}
+
+/// Tasks for a set of hosts.
+#[derive(Debug)]
+pub struct Play {
+    pub name: String,
+    pub span: Span,
+    /// Host pattern; may be a template over `-e` and play variables.
+    pub hosts: Node,
+    pub tasks: Vec<Arc<Task>>,
+    pub handlers: Vec<Arc<Task>>,
+    /// Play variables and variable files, the strongest first.
+    pub variables: Vec<Arc<Layer>>,
+    pub defaults: Defaults,
+    /// Sizes of the batches, as they were written: counts and percents.
+    pub serial: Vec<Limit>,
+    pub max_fail: Option<Limit>,
+}
+
+/// A number of hosts, or a share of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    Count(u32),
+    Percent(u32),
+}
+
+impl Limit {
+    /// How many of so many hosts; a percentage is rounded down, so that a limit never lets more through.
+    pub fn of(self, hosts: usize) -> usize {
+        match self {
+            Self::Count(count) => count as usize,
+            Self::Percent(percent) => hosts * percent as usize / 100,
+        }
+    }
+}
+
+/// What a play, block, include or role says for the tasks in it, unless they say otherwise.
+#[derive(Clone, Debug, Default)]
+pub struct Defaults {
+    pub become_it: Option<bool>,
+    pub become_user: Option<Node>,
+    pub environment: Vec<Node>,
+    pub ignore_errors: Option<Node>,
+    pub timeout: Option<Duration>,
+    pub no_log: Option<bool>,
+    pub check_mode: Option<bool>,
+}
+
+/// One thing asked for, or a block of them.
+#[derive(Debug)]
+pub struct Task {
+    /// A template; the module's name when there is none.
+    pub name: Node,
+    /// Where the task begins.
+    pub span: Span,
+    /// Key under which a handler is notified, besides its name.
+    pub listen: Vec<String>,
+    /// Conditions that must all hold: its own and those of everything around it.
+    pub when: Vec<Node>,
+    pub repeat: Option<Loop>,
+    pub register: Option<String>,
+    pub until: Option<Node>,
+    pub retries: u32,
+    pub delay: Duration,
+    pub notify: Vec<Node>,
+    pub tags: Vec<String>,
+    pub changed_when: Vec<Node>,
+    pub failed_when: Vec<Node>,
+    /// Variables of the task and of everything around it, the strongest first.
+    pub variables: Vec<Arc<Layer>>,
+    /// Variables that a role gives as defaults, weaker than the inventory.
+    pub role_defaults: Vec<Arc<Layer>>,
+    pub defaults: Defaults,
+    pub run_once: bool,
+    pub delegate_to: Option<Node>,
+    pub barrier: bool,
+    pub throttle: Option<u32>,
+    /// Folder to which paths on the controller are relative.
+    pub folder: PathBuf,
+    /// Folders of a role in which its files and templates are looked for.
+    pub role: Option<PathBuf>,
+    pub body: Body,
+}
+
+#[derive(Debug)]
+pub struct Loop {
+    /// A list, or an expression that gives one.
+    pub items: Node,
+    /// Name of the variable that holds the item.
+    pub variable: String,
+    pub index_variable: Option<String>,
+    /// A template shown in place of the item.
+    pub label: Option<Node>,
+}
+
+#[derive(Debug)]
+pub enum Body {
+    Module { module: &'static Registration, arguments: Node },
+    Block { tasks: Vec<Arc<Task>>, rescue: Vec<Arc<Task>>, always: Vec<Arc<Task>> },
+    /// Runs the handlers that have been notified so far.
+    FlushHandlers,
+    /// Ends the play for this host.
+    EndHost,
+    /// Ends the play for this host and leaves out its handlers.
+    EndPlay,
+}
+
+impl std::fmt::Debug for Registration {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}

@@ -1,0 +1,378 @@
+# shellcheck shell=sh
+# core: the shell that stays open on a host. It is sent once, and then evaluates one frame per line of its stdin.
+#
+# Two processes. The supervisor always reads the channel, so that a kill or a heartbeat reaches the host while a
+# task runs; every other line goes on to the worker, which does the work. When the controller goes away, the
+# supervisor tells the worker through SIGURG: the step that has begun is finished, nothing more is started. Lines for
+# the supervisor: `K SIGNAL GROUP` kills a task, `H` renews the lease of the lock, `Z` stops after the step that has
+# begun, `Q` ends after all that was sent.
+#
+# Before this text: q=PUBLIC_TOKEN and core_first=FRAMES. The first line of stdin is the secret token m, which from
+# then on stands before every reply, on stdout and on stderr:
+#   TOKEN hello UID HOME FEATURES
+#   TOKEN handlers LEN           then LEN bytes: one line per pending handler
+#   TOKEN a SEQ STATUS LEN       then LEN bytes and a newline: the answer of a probe
+#   TOKEN b SEQ                  a step has begun; what follows up to its end is its output
+#   TOKEN p SEQ PGID             its process group
+#   TOKEN d SEQ OUTCOME STATUS LEN KEPT_LEN  then LEN + KEPT_LEN bytes and a newline: the step has ended
+#   TOKEN l STATE LEN            then LEN bytes: the lock is ours, held by another, or cannot be had
+#   TOKEN bye                    the worker has ended, and with it the lock
+#   TOKEN e SEQ                  (stderr only) everything of this frame has been written
+# A length counts bytes, so a payload may hold anything, even a line that looks like a frame.
+
+n='
+'
+t='	'
+core_umask=$(umask)
+core_lc=${LC_ALL-}
+unset ENV BASH_ENV CDPATH GREP_OPTIONS POSIXLY_CORRECT
+IFS=" $t$n"
+LC_ALL=C
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
+PS1=
+PS2=
+export LC_ALL PATH
+umask 077
+set -f
+
+# Refuses a shell that does not read words as POSIX says: better no work than other work than was asked for.
+core_selftest() {
+  _x='a'\''b "$c" \ `d` *'
+  [ "${#_x}" = 16 ] || return 1
+  [ "$(printf '%b' '\0303\0251\0377')" = "$core_bytes" ] || return 1
+  [ "${#core_bytes}" = 3 ] || return 1
+  [ "$((6 * 7))" = 42 ] || return 1
+  [ "$(trap 'printf x%s "$?"' 0; exit 3)" = x3 ] || return 1
+  case "$_x" in "a'b "*) ;; *) return 1 ;; esac
+}
+
+# Sets uid without a fork where there is /proc.
+core_identify() {
+  uid=
+  while read -r _key _value _; do
+    case $_key in Uid:) uid=$_value; break ;; esac
+  done </proc/self/status 2>/dev/null
+  [ "$uid" ] || uid=$(id -u)
+  case $uid in
+    0) st=/var/lib/mutate ;;
+    *) st=${HOME:-/}/.local/state/mutate ;;
+  esac
+  core_store=$st/store
+}
+
+# The time since the last boot in seconds, and what tells this boot and this shell from any other.
+core_clock() {
+  read -r _up _ </proc/uptime
+  _up=${_up%%.*}
+}
+
+# Prints the start time of a process, or nothing when it is gone.
+core_born() {
+  read -r _stat <"/proc/$1/stat" || return 1
+  # The fields after the name, which may hold blanks and brackets itself.
+  _stat=${_stat##*") "}
+  # shellcheck disable=SC2086 # the fields
+  set -- $_stat
+  printf '%s' "${20}"
+} 2>/dev/null
+
+core_pending() (
+  set +f
+  for _f in "$st"/handlers/*; do
+    [ -f "$_f" ] || continue
+    IFS= read -r _line <"$_f" && printf '%s %s\n' "${_f##*/}" "$_line"
+  done
+)
+
+# Asks one question: sets a to what it prints and s to its status. What it says on stderr is a remark.
+core_ask() {
+  a=$(trap 'printf x%s "$?"' 0; eval "$1" </dev/null)
+  s=${a##*x}
+  a=${a%x*}
+}
+
+core_reply() {
+  printf '%s %s %s %s %s\n%s\n' "$m" "$1" "$2" "$s" "${#a}" "$a" || gone=1
+  printf '%s e %s\n' "$m" "$2" >&2
+}
+
+# P SEQ PROBE: asks, remembers the answer for the compare-and-swap, and sends it.
+P() {
+  [ "$gone" ] && exit
+  core_ask "$2"
+  eval "a_$1=\$a s_$1=\$s"
+  core_reply a "$1"
+}
+
+# D NAME TEXT: defines a library, and keeps its text for tasks that run in a shell of their own.
+D() {
+  eval "$2"
+  eval "core_lib_$1=\$2"
+}
+
+# Runs a script in a process group of its own, with nothing on its stdin; sets r to its status.
+# The script travels through a pipe: as an argument it would be cut at 128 KiB and seen by `ps`.
+core_group() {
+  printf '%s\n' "$2" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' &
+  _w=$!
+  printf '%s p %s %s\n' "$m" "$1" "$_w"
+  while :; do
+    # Some shells remark on a killed child.
+    wait "$_w" 2>/dev/null
+    r=$?
+    { [ "$gone" ] && kill -0 "$_w" 2>/dev/null; } || return 0
+    # The controller has gone. The task may finish, but not stay for ever.
+    _left=$core_grace
+    while kill -0 "$_w" 2>/dev/null; do
+      [ "$_left" -gt 0 ] || kill -9 "-$_w" "$_w" 2>/dev/null
+      _left=$((_left - 1))
+      sleep 1
+    done
+  done
+}
+
+# The head of a script for core_group: $1 is `user` for what a user wrote, `own` for ours with the libraries named after.
+core_head() {
+  case $1 in
+    user) _head="umask $core_umask" ; [ "$core_lc" ] && _head="$_head; LC_ALL=$core_lc" || _head="$_head; unset LC_ALL" ;;
+    *) _head="n='$n' t='$t'; umask 077; set -f; core_run='$core_run'; core_store='$core_store'" ; shift
+      for _lib in core_small "$@"; do
+        eval "_head=\$_head\$n\$core_lib_$_lib"
+      done ;;
+  esac
+}
+
+core_start() {
+  printf '%s b %s\n' "$m" "$1" || { gone=1; return 1; }
+  printf '%s b %s\n' "$m" "$1" >&2
+}
+
+core_done() { # SEQ OUTCOME STATUS, payload in a, kept record in k
+  printf '%s d %s %s %s %s %s\n%s%s\n' "$m" "$1" "$2" "$3" "${#a}" "${#k}" "$a" "$k" || gone=1
+  printf '%s e %s\n' "$m" "$1" >&2
+}
+
+# R SEQ KIND SCRIPT: runs a question that a user wrote; nothing is written to the ledger.
+R() {
+  [ "$gone" ] && exit
+  a='' k=''
+  [ "$f" ] && { core_done "$1" skipped 0; return; }
+  core_start "$1" || exit
+  # shellcheck disable=SC2086 # a list of libraries
+  core_head $2
+  core_group "$1" "$_head$n$3"
+  [ "$gone" ] && exit
+  core_done "$1" ran "$r"
+}
+
+# S SEQ PROBE: whether an answer that needed no change is still the same after earlier changes.
+S() {
+  [ "$gone" ] && exit
+  a='' k=''
+  [ "$f" ] && { core_done "$1" skipped 0; return; }
+  core_ask "$2"
+  eval "_a=\$a_$1 _s=\$s_$1"
+  if [ "$a" = "$_a" ] && [ "$s" = "$_s" ]; then
+    a=''
+    core_done "$1" same "$s"
+  else
+    f=1
+    eval "a_$1=\$a s_$1=\$s"
+    core_done "$1" conflict "$s"
+  fi
+}
+
+core_ours() {
+  [ "$core_owner" ] && IFS= read -r _o <"$st/lock/owner" && [ "$_o" = "$core_owner" ]
+} 2>/dev/null
+
+core_note() {
+  printf '%s\n' "$*" >>"$core_ledger" 2>/dev/null
+}
+
+# What a change that notifies handlers leaves behind, until the handler has run.
+core_notify() {
+  printf '%s\n' "$2" >"$st/handlers/$1"
+}
+
+# X ID…: these handlers have run.
+X() {
+  for _h in "$@"; do
+    rm -f "$st/handlers/$_h"
+  done
+}
+
+# C SEQ FLAGS GOOD LABEL KIND PROBE KEEP APPLY PATTERN NOTIFY: one change, guarded on both sides.
+#   FLAGS  g: in a process group; i: go on after a failure; v: the answer must match afterwards; n: counts as no change
+#   GOOD   the statuses of APPLY that mean success
+#   NOTIFY is evaluated when something has changed
+C() {
+  [ "$gone" ] && exit
+  _seq=$1 _flags=$2 _good=$3 _label=$4 _kind=$5 _probe=$6 _keep=$7 _apply=$8 _pattern=$9
+  shift 9
+  _notify=$1 _outcome=changed a='' k='' s=0 r=0
+  [ "$f" ] && { core_done "$_seq" skipped 0; return; }
+  core_note "begin $_seq $_label" || {
+    f=1 a='the ledger on this host cannot be written'
+    core_done "$_seq" refused 0
+    return
+  }
+  core_start "$_seq" || exit
+  if [ "$_probe" ]; then
+    core_ask "$_probe"
+    eval "_a=\$a_$_seq _s=\$s_$_seq"
+    if [ "$a" != "$_a" ] || [ "$s" != "$_s" ]; then
+      f=1
+      eval "a_$_seq=\$a s_$_seq=\$s"
+      core_note "done $_seq conflict"
+      core_done "$_seq" conflict "$s"
+      return
+    fi
+    a='' s=0
+  fi
+  core_ours || {
+    f=1 a='another run has taken over the lock of this host'
+    core_note "done $_seq refused"
+    core_done "$_seq" refused 0
+    return
+  }
+  if [ "$_keep" ] && ! k=$(eval "$_keep" </dev/null); then
+    k='' _outcome=unkept r=1
+  else
+    [ "$k" ] && core_note "kept $_seq $k"
+    case $_flags in
+      *g*)
+        # shellcheck disable=SC2086 # a list of libraries
+        core_head $_kind
+        core_group "$_seq" "$_head$n$_apply"
+        ;;
+      *)
+        (eval "$_apply") </dev/null
+        r=$?
+        ;;
+    esac
+    case " $_good " in
+      *" $r "*) ;;
+      *) _outcome=failed ;;
+    esac
+    case $_outcome$_flags in
+      changed*v*)
+        core_ask "$_probe"
+        eval "case \$s:\$a in 0:$_pattern) ;; *) _outcome=unconverged ;; esac"
+        ;;
+    esac
+    case $_outcome$_flags in
+      changed*n*) _outcome=ran ;;
+      changed*) eval "$_notify" ;;
+    esac
+  fi
+  case $_outcome$_flags in
+    changed* | ran* | *i*) ;;
+    *) f=1 ;;
+  esac
+  core_note "done $_seq $_outcome $r"
+  core_done "$_seq" "$_outcome" "$r"
+}
+
+core_locked() { # STATE TEXT
+  printf '%s l %s %s\n%s\n' "$m" "$1" "${#2}" "$2" || gone=1
+  [ "$1" = ours ] || f=1
+}
+
+# L RUN LEASE WHO: takes the lock of this host for a run, or says who holds it.
+# No clock of another machine is trusted: age is the time since boot, and a holder is told by boot, pid and start.
+L() {
+  [ "$gone" ] && exit
+  core_run=$1
+  if [ -z "$core_owner" ]; then
+    mkdir -p "$st" 2>/dev/null
+    if [ -L "$st" ] || [ ! -O "$st" ] || ! mkdir -p "$core_store" "$st/handlers" "$st/runs/$1" 2>/dev/null; then
+      core_locked broken "the state folder $st cannot be made, or belongs to somebody else"
+      return
+    fi
+    _tries=3
+    until mkdir "$st/lock" 2>/dev/null; do
+      _tries=$((_tries - 1))
+      _owner='' _who=''
+      { IFS= read -r _owner && IFS= read -r _who; } <"$st/lock/owner" 2>/dev/null
+      # A lock without an owner is being taken at this moment, unless its taker died right there.
+      [ "$_owner" ] || { sleep 1; { IFS= read -r _owner && IFS= read -r _who; } <"$st/lock/owner" 2>/dev/null; }
+      # shellcheck disable=SC2086 # PID START BOOT SINCE RUN
+      set -- "$1" "$2" "$3" $_owner
+      core_clock
+      _seen=${7:-0}
+      [ -f "$st/lock/beat" ] && read -r _seen <"$st/lock/beat"
+      _age=$((_up - ${_seen:-0}))
+      if [ "$_tries" -gt 0 ] && { [ "${6-}" != "$core_boot" ] || [ "$(core_born "$4")" != "$5" ] || [ "$_age" -gt "$2" ]; }; then
+        mv "$st/lock" "$st/lock.$1" 2>/dev/null && rm -rf "$st/lock.$1"
+        continue
+      fi
+      core_locked held "$((_up - ${7:-$_up})) ${8-} $_who"
+      return
+    done
+    core_clock
+    core_owner="$$ $core_birth $core_boot $_up $1"
+    core_ledger=$st/runs/$1/ledger
+    printf '%s\n%s\n' "$core_owner" "$3" >"$st/lock/owner" && printf 'run %s %s\n' "$1" "$3" >>"$core_ledger" || {
+      core_locked broken "the state folder $st cannot be written"
+      return
+    }
+  fi
+  core_ours && core_locked ours '' || core_locked lost 'another run has taken over the lock of this host'
+}
+
+core_leave() {
+  core_ours && rm -rf "$st/lock"
+  printf '%s bye\n' "$m" 2>/dev/null
+}
+
+core_supervise() {
+  while IFS= read -r l; do
+    case $l in
+      K*)
+        # `K TERM 4711`: a signal for a task's process group. A group that is no plain number could mean any process.
+        _g=${l##* } _s=${l#K }
+        case $_g in
+          '' | 0* | 1 | *[!0-9]*) ;;
+          *) kill "-${_s%% *}" "-$_g" 2>/dev/null ;;
+        esac
+        ;;
+      H)
+        # A sign of life renews the lease, if the lock is this shell's.
+        if IFS= read -r _o <"$st/lock/owner"; then
+          case $_o in
+            "$$ $core_birth $core_boot "*) core_clock && printf '%s\n' "$_up" >"$st/lock/beat" ;;
+          esac
+        fi 2>/dev/null
+        ;;
+      Z) kill -URG 0 2>/dev/null ;;
+      Q) exit ;;
+      *) printf '%s\n' "$l" ;;
+    esac
+  done
+  kill -URG 0 2>/dev/null
+}
+
+core_work() {
+  trap 'gone=1' URG PIPE
+  trap core_leave 0
+  printf '%s hello %s %s\n' "$m" "$uid" "$(core_esc "${HOME-}")" || exit
+  a=$(core_pending)
+  printf '%s handlers %s\n%s\n' "$m" "${#a}" "$a"
+  eval "$core_first"
+  IFS= read -r m || exit
+  while IFS= read -r l; do
+    eval "$l"
+  done
+}
+
+core_selftest || {
+  printf '%s refuse\n' "$q"
+  exit 1
+}
+core_identify
+command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
+core_birth=$(core_born "$$")
+read -r core_boot </proc/sys/kernel/random/boot_id 2>/dev/null || core_boot=none
+f='' gone='' core_owner='' core_run='' core_grace=600 m=$q
+core_supervise | core_work

@@ -1,0 +1,324 @@
+//! Frames sent without waiting in between, and what became of each.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::frame::{Frame, Verb};
+use super::shell::{Incoming, Shell};
+use super::wire::{Done, End, Kept, Lock, Reply};
+use super::HostFailure;
+
+/// Bytes on their way that the target has not answered. More would delay a kill behind them.
+const WINDOW_BYTES: usize = 32 << 10;
+/// Between asking a task to end, ending it, and giving up on the shell.
+const KILL_GRACE: Duration = Duration::from_secs(5);
+/// Renews the lock's lease well before it ends.
+const BEAT: Duration = Duration::from_secs(15);
+
+/// What the user wants to go on happening.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    No,
+    /// Finish what has begun, start nothing more.
+    Gently,
+    /// End at once.
+    Now,
+}
+
+/// What became of a frame.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    Answered { status: i32, stdout: Vec<u8> },
+    Ended(Done),
+    Lock { state: Lock, text: Vec<u8> },
+    /// Needs no answer.
+    Sent,
+    /// Certainly not begun.
+    NotBegun,
+    /// It was sent, and contact was lost before its end was heard of.
+    Unknown(HostFailure),
+}
+
+/// A frame's outcome, output and time.
+#[derive(Debug, Clone)]
+pub struct Result {
+    pub seq: u32,
+    pub outcome: Outcome,
+    pub stdout: Kept,
+    pub stderr: Kept,
+    pub time: Duration,
+    /// The frame's own limit ran out, and what it had started was killed.
+    pub timed_out: bool,
+}
+
+struct Waiting {
+    at: usize,
+    bytes: usize,
+    reply: Option<Outcome>,
+    remark: bool,
+}
+
+impl Shell {
+    /// Sends frames and waits for what becomes of each. Always gives one result per frame, in order.
+    ///
+    /// When contact is lost, the frames that had been sent are `Unknown`, and the shell is no longer open.
+    pub async fn flight(&mut self, frames: &[Frame], stop: &mut watch::Receiver<Stop>) -> Vec<Result> {
+        let mut results: Vec<Result> = frames
+            .iter()
+            .map(|frame| Result {
+                seq: frame.seq,
+                outcome: Outcome::NotBegun,
+                stdout: Kept::default(),
+                stderr: Kept::default(),
+                time: Duration::ZERO,
+                timed_out: false,
+            })
+            .collect();
+        let mut flight = Flight {
+            frames,
+            results: &mut results,
+            waiting: VecDeque::new(),
+            next: 0,
+            bytes: 0,
+            begun: None,
+            group: None,
+            head_since: Instant::now(),
+            killed: 0,
+            stopping: Stop::No,
+            closed_cleanly: false,
+        };
+        if let Err(failure) = flight.run(self, stop).await {
+            let clean = flight.closed_cleanly;
+            let begun = flight.begun;
+            for waiting in flight.waiting {
+                let frame = &frames[waiting.at];
+                results[waiting.at].outcome = if clean && begun != Some(frame.seq) {
+                    Outcome::NotBegun
+                } else {
+                    Outcome::Unknown(failure.clone())
+                };
+            }
+            self.gone = true;
+            self.input.close().await;
+        }
+        results
+    }
+}
+
+struct Flight<'a> {
+    frames: &'a [Frame],
+    results: &'a mut Vec<Result>,
+    waiting: VecDeque<Waiting>,
+    next: usize,
+    bytes: usize,
+    begun: Option<u32>,
+    group: Option<u32>,
+    head_since: Instant,
+    /// How often the task at the head has been killed.
+    killed: u8,
+    stopping: Stop,
+    closed_cleanly: bool,
+}
+
+impl Flight<'_> {
+    async fn run(&mut self, shell: &mut Shell, stop: &mut watch::Receiver<Stop>) -> std::result::Result<(), HostFailure> {
+        self.take_what_went_ahead(shell);
+        if self.next < self.frames.len() {
+            if shell.gone {
+                return Err(HostFailure::Lost("the shell on the host has ended".into()));
+            }
+            // What failed in an earlier flight does not stop this one.
+            shell.input.write(b"f=\n").await?;
+        }
+        self.head_since = Instant::now();
+        let mut listening = true;
+        let mut beat = tokio::time::interval_at(tokio::time::Instant::now() + BEAT, BEAT);
+        loop {
+            let wanted = *stop.borrow_and_update();
+            self.stop(wanted, shell).await?;
+            while self.stopping == Stop::No && self.next < self.frames.len() && self.has_room() {
+                self.send(shell).await?;
+            }
+            if self.waiting.is_empty() {
+                return Ok(());
+            }
+            let deadline = self.deadline();
+            tokio::select! {
+                biased;
+                incoming = shell.incoming.recv() => self.take(incoming, shell)?,
+                changed = stop.changed(), if listening => listening = changed.is_ok(),
+                () = tokio::time::sleep_until(deadline.into()) => self.out_of_time(shell).await?,
+                _ = beat.tick() => shell.beat().await,
+            }
+        }
+    }
+
+    /// Probes that travelled with the opening of the shell are only waited for.
+    fn take_what_went_ahead(&mut self, shell: &mut Shell) {
+        let ahead = std::mem::take(&mut shell.ahead);
+        for (at, sent) in ahead.iter().enumerate() {
+            if self.frames.get(at).is_some_and(|frame| frame.seq == sent.seq) {
+                self.waiting.push_back(Waiting { at, bytes: 0, reply: None, remark: false });
+                self.next = at + 1;
+            }
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.is_empty() || self.bytes < WINDOW_BYTES
+    }
+
+    async fn send(&mut self, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        let frame = &self.frames[self.next];
+        let mut text = shell.definitions(&frame.libraries);
+        text.extend_from_slice(&frame.line());
+        text.push(b'\n');
+        if frame.is_answered() {
+            if self.waiting.is_empty() {
+                self.head_since = Instant::now();
+            }
+            self.waiting.push_back(Waiting { at: self.next, bytes: text.len(), reply: None, remark: false });
+            self.bytes += text.len();
+        } else {
+            self.results[self.next].outcome = Outcome::Sent;
+        }
+        self.next += 1;
+        shell.input.write(&text).await
+    }
+
+    fn deadline(&self) -> Instant {
+        let Some(head) = self.waiting.front() else { return Instant::now() + BEAT };
+        let limit = self.frames[head.at].limit;
+        self.head_since + limit + KILL_GRACE * u32::from(self.killed)
+    }
+
+    async fn out_of_time(&mut self, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        let Some(head) = self.waiting.front() else { return Ok(()) };
+        let at = head.at;
+        let limit = self.frames[at].limit.as_secs();
+        self.results[at].timed_out = true;
+        let signal = match (self.group, self.killed) {
+            (Some(group), 0) => format!("K TERM {group}\n"),
+            (Some(group), 1) => format!("K KILL {group}\n"),
+            _ => return Err(HostFailure::Lost(format!("no answer within {limit} s"))),
+        };
+        self.killed += 1;
+        shell.input.write(signal.as_bytes()).await
+    }
+
+    async fn stop(&mut self, wanted: Stop, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        if wanted <= self.stopping {
+            return Ok(());
+        }
+        self.stopping = wanted;
+        match (wanted, self.group) {
+            (Stop::Now, group) => {
+                if let Some(group) = group {
+                    let _best_effort = shell.input.write(format!("K KILL {group}\n").as_bytes()).await;
+                }
+                Err(HostFailure::Interrupted)
+            }
+            _ => shell.input.write(b"Z\n").await,
+        }
+    }
+
+    fn take(&mut self, incoming: Option<Incoming>, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        match incoming {
+            Some(Incoming::Reply(reply)) => self.reply(reply, shell)?,
+            Some(Incoming::Output(output)) => {
+                if let Some(head) = self.waiting.front() {
+                    self.results[head.at].stdout = output;
+                }
+            }
+            Some(Incoming::Remark(remark)) => {
+                if let Some(waiting) = self.waiting.iter_mut().find(|one| !one.remark && self.frames[one.at].seq == remark.seq) {
+                    waiting.remark = true;
+                    self.results[waiting.at].stderr = remark.text;
+                }
+            }
+            Some(Incoming::Closed { status, stderr }) => {
+                self.closed_cleanly |= status.is_some();
+                let said = String::from_utf8_lossy(&stderr);
+                let said = said.lines().last().unwrap_or_default().trim().to_owned();
+                let reason = match (status, said.is_empty()) {
+                    (Some(status), true) => format!("the shell on the host ended with status {status}"),
+                    (Some(status), false) => format!("the shell on the host ended with status {status}: {said}"),
+                    (None, _) => "the connection was closed".into(),
+                };
+                return Err(HostFailure::Lost(reason));
+            }
+            Some(Incoming::Failed(failure)) => return Err(failure),
+            None => return Err(HostFailure::Lost("the connection was closed".into())),
+        }
+        self.settle();
+        Ok(())
+    }
+
+    fn reply(&mut self, reply: Reply, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        let outcome = match reply {
+            Reply::Begun { seq } => {
+                self.begun = Some(seq);
+                self.group = None;
+                return Ok(());
+            }
+            Reply::Group { group, .. } => {
+                self.group = Some(group);
+                return Ok(());
+            }
+            Reply::Bye => {
+                self.closed_cleanly = true;
+                return Err(HostFailure::Interrupted);
+            }
+            Reply::Answer { seq, status, stdout } => (Some(seq), Outcome::Answered { status, stdout }),
+            Reply::Done(done) => {
+                self.group = None;
+                (Some(done.seq), Outcome::Ended(done))
+            }
+            Reply::Lock { state, text } => {
+                shell.locked = state == Lock::Ours;
+                (None, Outcome::Lock { state, text })
+            }
+            Reply::Hello { .. } | Reply::Handlers(_) | Reply::Refused | Reply::Output(_) => return Ok(()),
+        };
+        let (seq, outcome) = outcome;
+        // Replies come in the order of the frames; anything else is not the shell that we started.
+        let next = self.waiting.iter_mut().find(|one| one.reply.is_none());
+        let Some(waiting) = next.filter(|one| seq.is_none_or(|seq| self.frames[one.at].seq == seq)) else {
+            return Err(super::wire::Damage::Reply.into());
+        };
+        waiting.remark |= matches!(self.frames[waiting.at].verb, Verb::Lock { .. });
+        waiting.reply = Some(outcome);
+        Ok(())
+    }
+
+    fn settle(&mut self) {
+        while let Some(head) = self.waiting.front_mut() {
+            if !head.remark {
+                return;
+            }
+            let Some(outcome) = head.reply.take() else { return };
+            let result = &mut self.results[head.at];
+            result.outcome = outcome;
+            result.time = self.head_since.elapsed();
+            self.bytes -= head.bytes;
+            self.head_since = Instant::now();
+            self.killed = 0;
+            self.begun = None;
+            self.waiting.pop_front();
+        }
+    }
+}
+
+impl Result {
+    /// Whether the target says that this frame did what it should.
+    pub fn is_good(&self) -> bool {
+        match &self.outcome {
+            Outcome::Answered { .. } | Outcome::Sent => true,
+            Outcome::Ended(done) => matches!(done.end, End::Changed | End::Ran | End::Same),
+            Outcome::Lock { state, .. } => *state == Lock::Ours,
+            Outcome::NotBegun | Outcome::Unknown(_) => false,
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! What can be asked of an open shell, and how it is written on its stdin: one line per frame.
+
+use std::time::Duration;
+
+use crate::shell::{Pattern, Script};
+
+/// Shell functions that scripts of several modules use. Sent to a shell once, before the first frame that needs them.
+#[derive(Debug)]
+pub struct Library {
+    /// Prefix of its functions and name of its file.
+    pub name: &'static str,
+    pub text: &'static str,
+}
+
+/// One request. Frames of a flight are worked off in order; see `core.sh` for what the target does with each.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Number by which the reply is known. The same step keeps its number over all its frames.
+    pub seq: u32,
+    pub verb: Verb,
+    /// Libraries that its scripts use, in the order in which they build on each other.
+    pub libraries: Vec<&'static Library>,
+    /// How long the target may take over this frame alone.
+    pub limit: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub enum Verb {
+    /// Asks, and remembers the answer for the compare-and-swap.
+    Probe(Script),
+    /// Whether the answer is still the one from before.
+    Still(Script),
+    /// Runs a question that the user wrote.
+    Run(Script),
+    /// One guarded change.
+    Commit(Box<Guarded>),
+    /// Takes the lock of the host for a run.
+    Lock { run: String, lease: Duration, owner: String },
+    /// These handlers are no longer pending.
+    Clear(Vec<String>),
+    /// This handler is pending from now on.
+    Notify { id: String, text: String },
+}
+
+/// Everything that the target needs to make one change without asking back.
+#[derive(Debug, Clone)]
+pub struct Guarded {
+    /// What the ledger calls this step.
+    pub label: String,
+    /// Asked again before the change; nothing happens unless the answer is the same. Empty: not asked.
+    pub probe: Script,
+    /// Makes the backup, and prints the record from which the former state can come back.
+    pub keep: Script,
+    pub apply: Script,
+    /// In a process group of its own, which a time limit can kill.
+    pub group: bool,
+    /// The user's own text, with the user's umask and locale; else ours, with our libraries.
+    pub by_user: bool,
+    pub good: Vec<i32>,
+    /// What the probe must answer afterwards, after a status of 0.
+    pub expect: Option<Pattern>,
+    pub counts: bool,
+    pub go_on_after_failure: bool,
+    /// Handlers that become pending when something has changed: id and text.
+    pub notify: Vec<(String, String)>,
+}
+
+impl Frame {
+    /// The line without its newline, as `core.sh` reads it.
+    pub fn line(&self) -> Vec<u8> {
+        let seq = self.seq.to_string();
+        let mut line = Line::default();
+        match &self.verb {
+            Verb::Probe(script) => line.word(b"P").word(seq.as_bytes()).word(script.as_bytes()),
+            Verb::Still(script) => line.word(b"S").word(seq.as_bytes()).word(script.as_bytes()),
+            Verb::Run(script) => line.word(b"R").word(seq.as_bytes()).word(b"user").word(script.as_bytes()),
+            Verb::Commit(step) => step.write(&seq, &self.libraries, &mut line),
+            Verb::Lock { run, lease, owner } => {
+                let lease = lease.as_secs().to_string();
+                line.word(b"L").word(run.as_bytes()).word(lease.as_bytes()).word(owner.as_bytes())
+            }
+            Verb::Clear(ids) => {
+                line.word(b"X");
+                ids.iter().fold(&mut line, |line, id| line.word(id.as_bytes()))
+            }
+            Verb::Notify { id, text } => line.word(b"core_notify").word(id.as_bytes()).word(text.as_bytes()),
+        };
+        line.0
+    }
+
+    /// Whether the target answers this frame at all.
+    pub fn is_answered(&self) -> bool {
+        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. })
+    }
+}
+
+impl Guarded {
+    fn write<'a>(&self, seq: &str, libraries: &[&Library], line: &'a mut Line) -> &'a mut Line {
+        let mut flags = String::new();
+        for (set, flag) in [
+            (self.group, 'g'),
+            (self.go_on_after_failure, 'i'),
+            (self.expect.is_some(), 'v'),
+            (!self.counts, 'n'),
+        ] {
+            if set {
+                flags.push(flag);
+            }
+        }
+        let good: Vec<String> = self.good.iter().map(ToString::to_string).collect();
+        let mut kind = if self.by_user { "user".to_owned() } else { "own".to_owned() };
+        for library in libraries {
+            kind.push(' ');
+            kind.push_str(library.name);
+        }
+        let pattern = self.expect.as_ref().map_or_else(|| b"*".to_vec(), Pattern::sh);
+        let notify = self.notify.iter().fold(Script::default(), |script, (id, text)| {
+            script.then(&crate::sh!("core_notify {} {}", id, text))
+        });
+        line.word(b"C")
+            .word(seq.as_bytes())
+            .word(flags.as_bytes())
+            .word(good.join(" ").as_bytes())
+            .word(self.label.as_bytes())
+            .word(kind.as_bytes())
+            .word(self.probe.as_bytes())
+            .word(self.keep.as_bytes())
+            .word(self.apply.as_bytes())
+            .word(&pattern)
+            .word(notify.as_bytes())
+    }
+}
+
+/// The frame that defines a library in a shell.
+pub fn definition(library: &Library) -> Vec<u8> {
+    let mut line = Line::default();
+    let text = super::opening::without_comments(library.text);
+    line.word(b"D").word(library.name.as_bytes()).word(text.as_bytes());
+    line.0
+}
+
+/// Words of one line: quoted, with `"$n"` for a newline.
+#[derive(Default)]
+struct Line(Vec<u8>);
+
+impl Line {
+    fn word(&mut self, word: &[u8]) -> &mut Self {
+        if !self.0.is_empty() {
+            self.0.push(b' ');
+        }
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-./:".contains(byte);
+        if !word.is_empty() && word.iter().all(plain) {
+            self.0.extend_from_slice(word);
+            return self;
+        }
+        self.0.push(b'\'');
+        for &byte in word {
+            match byte {
+                b'\'' => self.0.extend_from_slice(br"'\''"),
+                b'\n' => self.0.extend_from_slice(br#"'"$n"'"#),
+                _ => self.0.push(byte),
+            }
+        }
+        self.0.push(b'\'');
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_one_line_whatever_it_holds() {
+        let script = Script::raw("echo 'a'\necho b");
+        let frame = Frame { seq: 7, verb: Verb::Probe(script), libraries: Vec::new(), limit: Duration::ZERO };
+        assert_eq!(String::from_utf8_lossy(&frame.line()), r#"P 7 'echo '\''a'\'''"$n"'echo b'"#);
+    }
+}

@@ -1,0 +1,131 @@
+//! The command line that starts a shell on a host, and the text that makes it ours.
+//!
+//! The command passes through the user's login shell, which may be anything from bash to tcsh or fish. So everything
+//! in it stands between single quotes and holds no quote, newline or `!`, and no two backslashes in a row; the text
+//! itself is encoded for `printf %b`. Tried with dash, bash, busybox ash, mksh, ksh93, zsh, tcsh and fish.
+
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use crate::secret::Secret;
+use crate::shell::{push_quoted, quoted};
+
+const CORE: &str = include_str!("core.sh");
+const SMALL: &str = include_str!("small.sh");
+
+/// The login user's shell reads its text from its argument.
+const FROM_ARGUMENT: &str = r#"eval "$(printf %b "$1")""#;
+/// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log.
+const FROM_STDIN: &str = r#"IFS= read -r x;eval "$(printf %b "$x")""#;
+
+/// As whom to work, and how to get there.
+#[derive(Clone, Debug)]
+pub struct Become {
+    pub user: String,
+    pub method: BecomeMethod,
+    pub password: Option<Secret>,
+}
+
+/// The program that changes the user. The others of its kind find their place here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BecomeMethod {
+    #[default]
+    Sudo,
+}
+
+/// A shell to be opened: the command, and what has to be written before anything else.
+pub struct Opening {
+    pub command: String,
+    /// Sent as the first line, when the text does not travel in the command.
+    pub first_line: Option<Vec<u8>>,
+    /// What sudo shows when it wants the password.
+    pub prompt: Option<String>,
+}
+
+impl Opening {
+    /// `text` is what [`opening_text`] made; `prompt` is a random word for sudo.
+    pub fn new(text: &[u8], user: Option<&Become>, prompt: &str) -> Self {
+        let encoded = encoded(text);
+        let Some(user) = user else {
+            let command = format!("exec sh -c '{FROM_ARGUMENT}' sh '{encoded}'");
+            return Self { command, first_line: None, prompt: None };
+        };
+        let name = quoted(&user.user);
+        let (asking, prompt) = match user.password {
+            Some(_) => (format!("-S -p '{prompt}'"), Some(prompt.to_owned())),
+            None => ("-n".to_owned(), None),
+        };
+        let command = match user.method {
+            BecomeMethod::Sudo => format!("exec sudo {asking} -H -u {name} -- sh -c '{FROM_STDIN}' sh"),
+        };
+        let mut line = encoded.into_bytes();
+        line.push(b'\n');
+        Self { command, first_line: Some(line), prompt }
+    }
+}
+
+/// The text that the remote shell evaluates: the token for the first flight, its frames, and `core.sh`.
+///
+/// `frames` must be free of secrets: for the login user it is seen in the list of processes.
+pub fn opening_text(public_token: &str, frames: &[u8]) -> Vec<u8> {
+    static CORE_TEXT: LazyLock<String> = LazyLock::new(|| without_comments(CORE));
+    static SMALL_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+        let mut text = b"core_lib_core_small=".to_vec();
+        push_quoted(&mut text, without_comments(SMALL).as_bytes());
+        text
+    });
+    let mut text = SMALL_TEXT.clone();
+    text.extend_from_slice(b"\nn='\n'\neval \"$core_lib_core_small\"\ncore_bytes='\xc3\xa9\xff' q=");
+    text.extend_from_slice(public_token.as_bytes());
+    text.extend_from_slice(b" core_first=");
+    push_quoted(&mut text, frames);
+    text.push(b'\n');
+    text.extend_from_slice(CORE_TEXT.as_bytes());
+    text
+}
+
+/// The script as it is sent: whole-line comments and indentation cost time on every host.
+pub fn without_comments(script: &str) -> String {
+    script
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .fold(String::with_capacity(script.len()), |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        })
+}
+
+/// Text as one single-quoted word for any login shell, to be read back by `printf %b`.
+fn encoded(text: &[u8]) -> String {
+    let mut word = String::with_capacity(text.len() + text.len() / 4);
+    for &byte in text {
+        match byte {
+            b'\'' | b'\\' | b'!' | 0..=31 | 127.. => {
+                let _infallible = write!(word, "\\0{byte:03o}");
+            }
+            _ => word.push(byte as char),
+        }
+    }
+    word
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_holds_nothing_that_a_login_shell_would_touch() {
+        let text = opening_text("0123", b"P 1 'echo \"it'\\''s!\"'\n");
+        let command = Opening::new(&text, None, "").command;
+        assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
+        assert_eq!(command.matches('\'').count(), 4);
+    }
+
+    #[test]
+    fn sudo_is_told_never_to_ask_without_a_password() {
+        let user = Become { user: "www".into(), method: BecomeMethod::Sudo, password: None };
+        assert!(Opening::new(b"", Some(&user), "p").command.starts_with("exec sudo -n -H -u 'www' -- sh -c '"));
+    }
+}

@@ -1,0 +1,161 @@
+//! The two directions of a running shell, whatever carries them.
+
+use anyhow::Context as _;
+use russh::ChannelMsg;
+use russh::client::Msg;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin};
+use tokio::sync::mpsc;
+
+use super::HostFailure;
+
+/// What comes from the other side.
+#[derive(Debug)]
+pub enum Event {
+    Stdout(Vec<u8>),
+    Stderr(Vec<u8>),
+    /// Nothing more will come: the exit status, where there was one.
+    Closed(Option<u32>),
+}
+
+/// What goes to the other side.
+pub enum Input {
+    Ssh(russh::ChannelWriteHalf<Msg>),
+    Local(ChildStdin, u32),
+}
+
+/// Events wait in a short queue, so that a flood of output is held back by the transport and not in memory.
+const QUEUE: usize = 16;
+
+impl Input {
+    /// Writes all bytes; waits while the other side takes no more.
+    ///
+    /// # Errors
+    /// [`HostFailure::Lost`] when the other side has gone.
+    pub async fn write(&mut self, bytes: &[u8]) -> Result<(), HostFailure> {
+        let lost = |reason: String| HostFailure::Lost(reason);
+        match self {
+            Self::Ssh(channel) => {
+                channel.data_bytes(bytes.to_vec()).await.map_err(|error| lost(error.to_string()))
+            }
+            Self::Local(stdin, _) => {
+                stdin.write_all(bytes).await.map_err(|error| lost(error.to_string()))?;
+                stdin.flush().await.map_err(|error| lost(error.to_string()))
+            }
+        }
+    }
+
+    /// Says that nothing more will be written.
+    pub async fn finish(&mut self) {
+        match self {
+            Self::Ssh(channel) => {
+                // A channel that is closed already needs no end.
+                let _ended = channel.eof().await;
+            }
+            Self::Local(stdin, _) => {
+                let _ended = stdin.shutdown().await;
+            }
+        }
+    }
+
+    /// Gives the channel back to the server; dropping it would not.
+    pub async fn close(&mut self) {
+        match self {
+            Self::Ssh(channel) => {
+                let _ended = channel.close().await;
+            }
+            Self::Local(stdin, pid) => {
+                let _ended = stdin.shutdown().await;
+                let group = nix::unistd::Pid::from_raw(-i32::try_from(*pid).unwrap_or(i32::MAX));
+                let _gone = nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL);
+            }
+        }
+    }
+}
+
+/// Splits an SSH channel on which a command has been started.
+pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>) {
+    let (mut reader, writer) = channel.split();
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(async move {
+        let mut status = None;
+        while let Some(message) = reader.wait().await {
+            let event = match message {
+                ChannelMsg::Data { data } => Event::Stdout(data.to_vec()),
+                ChannelMsg::ExtendedData { data, .. } => Event::Stderr(data.to_vec()),
+                // The status often comes before the last data, so it ends nothing.
+                ChannelMsg::ExitStatus { exit_status } => {
+                    status = Some(exit_status);
+                    continue;
+                }
+                ChannelMsg::Failure => {
+                    status = Some(255);
+                    break;
+                }
+                ChannelMsg::Close => break,
+                _ => continue,
+            };
+            if sender.send(event).await.is_err() {
+                return;
+            }
+        }
+        // The receiver may have gone first, and then nobody asks.
+        let _heard = sender.send(Event::Closed(status)).await;
+    });
+    (Input::Ssh(writer), receiver)
+}
+
+/// Starts `sh -c` on this machine, in a process group of its own.
+///
+/// # Errors
+/// When there is no `sh`, or no process can be made.
+pub fn of_child(command: &str) -> anyhow::Result<(Input, mpsc::Receiver<Event>)> {
+    let mut child = tokio::process::Command::new("sh")
+        .args(["-c", command])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context("starting `sh` on this machine")?;
+    let pid = child.id().context("the shell ended at once")?;
+    let stdin = child.stdin.take().context("the shell has no stdin")?;
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    tokio::spawn(drain(child, sender));
+    Ok((Input::Local(stdin, pid), receiver))
+}
+
+async fn drain(mut child: Child, sender: mpsc::Sender<Event>) {
+    let (Some(mut stdout), Some(mut stderr)) = (child.stdout.take(), child.stderr.take()) else { return };
+    let (mut out, mut err) = (vec![0; 32 << 10], vec![0; 32 << 10]);
+    let (mut out_open, mut err_open) = (true, true);
+    // A daemon that a task left behind may hold the pipes for ever: the shell's own end counts.
+    let mut status = None;
+    let mut grace = std::pin::pin!(None::<tokio::time::Sleep>);
+    while out_open || err_open {
+        let event = tokio::select! {
+            read = stdout.read(&mut out), if out_open => match read {
+                Ok(length) if length > 0 => Event::Stdout(out[..length].to_vec()),
+                _ => { out_open = false; continue }
+            },
+            read = stderr.read(&mut err), if err_open => match read {
+                Ok(length) if length > 0 => Event::Stderr(err[..length].to_vec()),
+                _ => { err_open = false; continue }
+            },
+            ended = child.wait(), if status.is_none() => {
+                status = Some(ended.ok().and_then(|ended| ended.code()).and_then(|code| u32::try_from(code).ok()));
+                grace.set(Some(tokio::time::sleep(std::time::Duration::from_millis(200))));
+                continue;
+            }
+            () = async { match grace.as_mut().as_pin_mut() { Some(sleep) => sleep.await, None => std::future::pending().await } } => break,
+        };
+        if sender.send(event).await.is_err() {
+            break;
+        }
+    }
+    let status = match status {
+        Some(status) => status,
+        None => child.wait().await.ok().and_then(|ended| ended.code()).and_then(|code| u32::try_from(code).ok()),
+    };
+    let _heard = sender.send(Event::Closed(status)).await;
+}

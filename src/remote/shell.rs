@@ -1,0 +1,385 @@
+//! The one shell that stays open on a host, per user.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::frame::{Frame, Library, definition};
+use super::opening::{Become, Opening, opening_text};
+use super::pipe::{Event, Input};
+use super::wire::{Kept, Remark, Reply, Stderr, Stdout, Tokens};
+use super::{HostFailure, Link};
+
+/// How long a shell may take to say hello, sudo included.
+const HELLO_LIMIT: Duration = Duration::from_secs(15);
+/// Argument text on the command line of the login user's shell; Linux allows 128 KiB.
+const ARGUMENT_LIMIT: usize = 90 << 10;
+
+/// What the reading side tells the flight.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Reply(Reply),
+    /// All of a frame's stdout so far, sent with its end.
+    Output(Kept),
+    Remark(Remark),
+    /// The shell is gone; `stderr` is what it said last.
+    Closed { status: Option<u32>, stderr: Vec<u8> },
+    Failed(HostFailure),
+}
+
+/// A handler that an earlier run has notified and that has not run since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    pub id: String,
+    pub text: String,
+}
+
+/// An open shell.
+pub struct Shell {
+    pub(super) input: Input,
+    pub(super) incoming: mpsc::Receiver<Incoming>,
+    pub(super) defined: BTreeSet<&'static str>,
+    /// Numeric id of the user it runs as.
+    pub uid: u32,
+    /// That user's home folder.
+    pub home: String,
+    /// Handlers that are still pending from earlier runs.
+    pub pending: Vec<Pending>,
+    /// Nothing can be sent any more.
+    pub(super) gone: bool,
+    pub(super) locked: bool,
+    /// Frames that went along with the opening, whose replies are still to come.
+    pub(super) ahead: Vec<Frame>,
+}
+
+impl Shell {
+    /// Opens a shell as the login user or as another one.
+    ///
+    /// `first` are frames to send along with the opening, which saves a round trip. They must be probes without
+    /// secrets: the list of processes shows them. They are answered by the next [`flight`](Shell::flight) that begins
+    /// with the same frames.
+    ///
+    /// # Errors
+    /// When no shell opens there, each case with its own advice.
+    pub async fn open(link: &Link, user: Option<&Become>, first: &[Frame]) -> Result<Self, HostFailure> {
+        let tokens = Tokens { public: random_word(), secret: random_word() };
+        let mut defined = BTreeSet::new();
+        let mut frames = Vec::new();
+        let mut ahead = Vec::new();
+        if user.is_none() {
+            for frame in first {
+                let mut text = Vec::new();
+                let new = frame.libraries.iter().filter(|library| !defined.contains(library.name)).collect::<Vec<_>>();
+                for library in &new {
+                    text.extend_from_slice(&definition(library));
+                    text.push(b'\n');
+                }
+                text.extend_from_slice(&frame.line());
+                text.push(b'\n');
+                if frames.len() + text.len() > ARGUMENT_LIMIT / 3 {
+                    break;
+                }
+                defined.extend(new.iter().map(|library| library.name));
+                frames.extend_from_slice(&text);
+                ahead.push(frame.clone());
+            }
+        }
+        let text = opening_text(&tokens.public, &frames);
+        let opening = Opening::new(&text, user, &format!("[{}]", random_word()));
+        let (mut input, events) = link.start(&opening.command).await?;
+        let (sender, mut incoming) = mpsc::channel(4096);
+        let (password_wanted, mut prompted) = mpsc::channel(4);
+        tokio::spawn(read(events, tokens.clone(), opening.prompt.clone(), sender, password_wanted));
+        let mut rest = opening.first_line.unwrap_or_default();
+        rest.extend_from_slice(tokens.secret.as_bytes());
+        rest.push(b'\n');
+        if opening.prompt.is_none() {
+            // sudo -n never reads, so nothing can fall into wrong hands.
+            input.write(&rest).await?;
+        }
+        let mut shell = Self {
+            input,
+            incoming: mpsc::channel(1).1,
+            defined,
+            uid: 0,
+            home: String::new(),
+            pending: Vec::new(),
+            gone: false,
+            locked: false,
+            ahead,
+        };
+        let hello = shell.greet(&mut incoming, &mut prompted, user, opening.prompt.is_some().then_some(rest));
+        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user)));
+        if let Err(failure) = greeted {
+            shell.input.close().await;
+            return Err(failure);
+        }
+        shell.incoming = incoming;
+        Ok(shell)
+    }
+
+    async fn greet(
+        &mut self,
+        incoming: &mut mpsc::Receiver<Incoming>,
+        prompted: &mut mpsc::Receiver<()>,
+        user: Option<&Become>,
+        mut rest: Option<Vec<u8>>,
+    ) -> Result<(), HostFailure> {
+        let mut asked = false;
+        loop {
+            let event = tokio::select! {
+                event = incoming.recv() => event,
+                Some(()) = prompted.recv() => {
+                    let Some(password) = user.and_then(|user| user.password.as_ref()) else { continue };
+                    if asked {
+                        return Err(HostFailure::Become(wrong_password(user)));
+                    }
+                    asked = true;
+                    let mut line = password.expose().as_bytes().to_vec();
+                    line.push(b'\n');
+                    self.input.write(&line).await?;
+                    zeroize::Zeroize::zeroize(&mut line);
+                    continue;
+                }
+                // sudo has asked for nothing, or has the password: give it a moment to refuse before more is sent.
+                () = tokio::time::sleep(Duration::from_millis(150)), if rest.is_some() && asked => {
+                    if let Some(text) = rest.take() {
+                        self.input.write(&text).await?;
+                    }
+                    continue;
+                }
+                () = tokio::time::sleep(Duration::from_millis(400)), if rest.is_some() && !asked => {
+                    // No prompt: sudo needs no password here, and the shell waits for its first line.
+                    if let Some(text) = rest.take() {
+                        self.input.write(&text).await?;
+                    }
+                    continue;
+                }
+            };
+            match event {
+                Some(Incoming::Reply(Reply::Hello { uid, home })) => {
+                    self.uid = uid;
+                    self.home = String::from_utf8_lossy(&home).into_owned();
+                }
+                Some(Incoming::Reply(Reply::Handlers(text))) => {
+                    self.pending = pending(&text);
+                    return Ok(());
+                }
+                Some(Incoming::Reply(Reply::Refused)) => {
+                    return Err(HostFailure::Shell("its `sh` does not read words as POSIX says, so mutate will not use it; make `sh` a POSIX shell such as dash, bash or busybox ash".into()));
+                }
+                Some(Incoming::Closed { status, stderr }) => return Err(not_opened(user, status, &stderr)),
+                Some(Incoming::Failed(failure)) => return Err(failure),
+                Some(_) => {}
+                None => return Err(HostFailure::Lost("the shell ended before it said hello".into())),
+            }
+        }
+    }
+
+    /// Whether frames can still be sent.
+    pub fn is_open(&self) -> bool {
+        !self.gone
+    }
+
+    /// The definitions that these libraries still need in this shell, as lines.
+    pub(super) fn definitions(&mut self, libraries: &[&'static Library]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for library in libraries {
+            if self.defined.insert(library.name) {
+                text.extend_from_slice(&definition(library));
+                text.push(b'\n');
+            }
+        }
+        text
+    }
+
+    /// Renews the lease of the lock, so that nobody takes this controller for dead.
+    pub async fn beat(&mut self) {
+        if self.locked && !self.gone && self.input.write(b"H\n").await.is_err() {
+            self.gone = true;
+        }
+    }
+
+    /// Releases the lock and ends the shell; waits a moment for both.
+    pub async fn close(mut self) {
+        if !self.gone && self.input.write(b"Q\n").await.is_ok() && self.locked {
+            let ended = async {
+                while let Some(event) = self.incoming.recv().await {
+                    if matches!(event, Incoming::Closed { .. } | Incoming::Failed(_)) {
+                        break;
+                    }
+                }
+            };
+            let _in_time = tokio::time::timeout(Duration::from_secs(5), ended).await;
+        }
+        self.input.close().await;
+    }
+}
+
+fn pending(text: &[u8]) -> Vec<Pending> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(id, text)| Pending { id: id.to_owned(), text: text.to_owned() })
+        .collect()
+}
+
+/// 128 random bits in hexadecimal.
+fn random_word() -> String {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).expect("the system has a source of randomness");
+    bytes.iter().fold(String::with_capacity(32), |mut word, byte| {
+        use std::fmt::Write as _;
+        let _infallible = write!(word, "{byte:02x}");
+        word
+    })
+}
+
+fn silent(user: Option<&Become>) -> HostFailure {
+    match user {
+        Some(user) => HostFailure::Become(format!(
+            "sudo to `{}` did not answer within {} s; it may wait for a slow name or directory service, or for a password (`-K`)",
+            user.user,
+            HELLO_LIMIT.as_secs()
+        )),
+        None => HostFailure::Shell(format!(
+            "the login shell did not start `sh` within {} s; a profile on the host may wait for input",
+            HELLO_LIMIT.as_secs()
+        )),
+    }
+}
+
+fn wrong_password(user: Option<&Become>) -> String {
+    let name = user.map_or("root", |user| user.user.as_str());
+    format!("sudo to `{name}` did not accept the password; it was tried once and not again")
+}
+
+/// Why a shell did not open, from what the other side said before it closed the channel.
+fn not_opened(user: Option<&Become>, status: Option<u32>, stderr: &[u8]) -> HostFailure {
+    let said = String::from_utf8_lossy(stderr);
+    let said = said.trim();
+    if let Some(user) = user {
+        let name = &user.user;
+        let reason = if said.contains("a password is required") || said.contains("a terminal is required") && user.password.is_none() {
+            format!("sudo to `{name}` wants a password; give it with `-K` or `--become-password-file`, or allow NOPASSWD in sudoers")
+        } else if said.contains("incorrect password") || said.contains("no password was provided") || said.contains("Sorry, try again") {
+            wrong_password(Some(user))
+        } else if said.contains("not in the sudoers") || said.contains("not allowed") || said.contains("may not run sudo") {
+            format!("sudo does not allow this login to become `{name}`; add it to sudoers on the host")
+        } else if said.contains("must have a tty") || said.contains("have a tty to run sudo") {
+            format!("sudo to `{name}` demands a terminal (`requiretty`), which mutate never has; remove `requiretty` for this login in sudoers")
+        } else if said.contains("unknown user") || said.contains("user does not exist") {
+            format!("the host has no user `{name}` to become")
+        } else if status == Some(127) || said.contains("sudo: not found") || said.contains("sudo: command not found") || said.contains("Unknown command") {
+            format!("the host has no sudo to become `{name}` with; log in as that user, or install sudo")
+        } else {
+            format!("sudo to `{name}` failed: {}", first_line(said, status))
+        };
+        return HostFailure::Become(reason);
+    }
+    if said.contains("not available") {
+        return HostFailure::Shell(format!("the account may not log in: {}", first_line(said, status)));
+    }
+    match status {
+        Some(127) => HostFailure::Shell(format!("the host has no usable `sh`: {}", first_line(said, status))),
+        _ => HostFailure::Shell(format!(
+            "the login shell ended without starting `sh`: {}; the account may have no shell (nologin, false) or a forced command",
+            first_line(said, status)
+        )),
+    }
+}
+
+fn first_line(said: &str, status: Option<u32>) -> String {
+    match said.lines().map(str::trim).rfind(|line| !line.is_empty()) {
+        Some(line) => line.chars().take(300).collect(),
+        None => match status {
+            Some(status) => format!("it ended with status {status} and said nothing"),
+            None => "it was closed and said nothing".into(),
+        },
+    }
+}
+
+/// Reads a shell for as long as it lives, so that no channel is ever left full.
+async fn read(
+    mut events: mpsc::Receiver<Event>,
+    tokens: Tokens,
+    prompt: Option<String>,
+    sender: mpsc::Sender<Incoming>,
+    password_wanted: mpsc::Sender<()>,
+) {
+    let mut stdout = Stdout::new(tokens.clone());
+    let mut stderr = Stderr::new(tokens);
+    let mut output = Kept::default();
+    let mut prompts_seen = 0;
+    let mut greeted = false;
+    let (mut replies, mut remarks) = (Vec::new(), Vec::new());
+    while let Some(event) = events.recv().await {
+        let fed = match event {
+            Event::Stdout(bytes) => stdout.feed(&bytes, &mut replies),
+            Event::Stderr(bytes) => stderr.feed(&bytes, &mut remarks),
+            Event::Closed(status) => {
+                let stderr = stderr.loose();
+                // Whoever has gone away does not want to know.
+                let _heard = sender.send(Incoming::Closed { status, stderr }).await;
+                return;
+            }
+        };
+        if let Err(damage) = fed {
+            let _heard = sender.send(Incoming::Failed(damage.into())).await;
+            return;
+        }
+        if let (Some(prompt), false) = (&prompt, greeted) {
+            let seen = String::from_utf8_lossy(&stderr.loose()).matches(prompt.as_str()).count();
+            while prompts_seen < seen {
+                prompts_seen += 1;
+                let _heard = password_wanted.try_send(());
+            }
+        }
+        for reply in replies.drain(..) {
+            let message = match reply {
+                Reply::Output(bytes) => {
+                    output.push(&bytes);
+                    continue;
+                }
+                Reply::Done(done) => {
+                    let output = std::mem::take(&mut output);
+                    if sender.send(Incoming::Output(output)).await.is_err() {
+                        return;
+                    }
+                    Reply::Done(done)
+                }
+                Reply::Hello { .. } => {
+                    greeted = true;
+                    reply
+                }
+                other => other,
+            };
+            if sender.send(Incoming::Reply(message)).await.is_err() {
+                return;
+            }
+        }
+        for remark in remarks.drain(..) {
+            if sender.send(Incoming::Remark(remark)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::remote::BecomeMethod;
+
+    #[test]
+    fn each_way_sudo_says_no_has_its_own_message() {
+        let user = Become { user: "root".into(), method: BecomeMethod::Sudo, password: None };
+        let check = |said: &str| not_opened(Some(&user), Some(1), said.as_bytes()).to_string();
+        assert!(check("sudo: a password is required\n").contains("wants a password"));
+        assert!(check("sudo: sorry, you must have a tty to run sudo").contains("requiretty"));
+        assert!(check("nosudo is not in the sudoers file.").contains("does not allow"));
+        assert!(check("sudo: unknown user nobody2").contains("has no user"));
+        assert!(check("bash: line 1: exec: sudo: not found").contains("has no sudo"));
+    }
+}

@@ -1,0 +1,28 @@
+# shellcheck shell=sh
+# small: the helpers that every library may use, in the open shell and in a task's own shell.
+
+# Prints a string on one line: backslash doubled, newline as \n.
+core_esc() {
+  _in=$1 _out=
+  while :; do
+    case $_in in
+      *["\\$n"]*)
+        _head=${_in%%["\\$n"]*}
+        _in=${_in#"$_head"}
+        case $_in in
+          "$n"*) _out="$_out$_head\\n" ;;
+          *) _out="$_out$_head\\\\" ;;
+        esac
+        _in=${_in#?}
+        ;;
+      *) break ;;
+    esac
+  done
+  printf '%s' "$_out$_in"
+}
+
+# Ends a probe with a sentence for the user.
+core_die() {
+  printf '%s\n' "$1"
+  return 3
+}

@@ -1,0 +1,401 @@
+//! The variables that a text can see, in layers, rendered only when they are used.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use indexmap::IndexMap;
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object, ObjectRepr};
+
+use super::{Trouble, is_template, node_of, rendered, value_of, whole_expression};
+use crate::diag::{Kind, Node};
+
+/// Variables that refer to each other, at most this deep.
+const DEPTH_LIMIT: usize = 32;
+
+/// A variable's value, or what it is made from.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// A value that is taken as it is, such as a result from a host.
+    Value(Value),
+    /// What a user wrote: every text in it may have holes.
+    Authored(Node),
+    /// Known only during a run.
+    Later,
+}
+
+/// Variables of one level.
+#[derive(Clone, Debug, Default)]
+pub struct Layer {
+    pub entries: IndexMap<String, Entry>,
+}
+
+impl Layer {
+    pub fn one(name: impl Into<String>, entry: Entry) -> Self {
+        Self { entries: IndexMap::from([(name.into(), entry)]) }
+    }
+
+    /// The entries of a table that a user wrote.
+    pub fn authored(table: &Node) -> Self {
+        let entries = table.entries().iter().map(|entry| (entry.key.name.clone(), Entry::Authored(entry.value.clone())));
+        Self { entries: entries.collect() }
+    }
+
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        self.entries.insert(name.into(), Entry::Value(value.into()));
+        self
+    }
+}
+
+/// What evaluating gave: a value, or the news that only a run can tell.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Filled<T> {
+    Now(T),
+    Later(Later),
+}
+
+/// What a text needs that is not known yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Later {
+    /// Names such as `facts.os` or a registered variable.
+    pub names: BTreeSet<String>,
+}
+
+impl Later {
+    /// Whether nothing but facts is missing.
+    pub fn is_only_facts(&self) -> bool {
+        self.names.iter().all(|name| name.starts_with("facts."))
+    }
+}
+
+/// The variables that a text can see. The first layer that has a name wins.
+#[derive(Debug)]
+pub struct Scope {
+    layers: Vec<Arc<Layer>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    values: HashMap<String, Value>,
+    underway: Vec<String>,
+    later: BTreeSet<String>,
+    trouble: Option<Trouble>,
+}
+
+/// A value that is only known later. Whatever is done with it, its scope remembers that it was asked for.
+#[derive(Debug)]
+struct Unknown {
+    name: String,
+}
+
+impl Object for Unknown {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        Some(later(format!("{}.{key}", self.name)))
+    }
+
+    fn call(self: &Arc<Self>, _: &mut minijinja::State<'_, '_>, _: &[Value]) -> Result<Value, minijinja::Error> {
+        Ok(Value::from_dyn_object(self.clone()))
+    }
+
+    fn render(self: &Arc<Self>, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "<known later: {}>", self.name)
+    }
+}
+
+/// The stand-in for a value that is known later.
+pub fn later(name: impl Into<String>) -> Value {
+    Value::from_object(Unknown { name: name.into() })
+}
+
+/// Whether a value is the stand-in for one that is known later.
+fn is_later(value: &Value) -> Option<&str> {
+    value.downcast_object_ref::<Unknown>().map(|unknown| unknown.name.as_str())
+}
+
+/// What templates see: it reads through to the scope.
+#[derive(Debug)]
+struct View(Arc<Scope>);
+
+impl Object for View {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.lookup(key.as_str()?)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.names().into_iter().map(Value::from).collect())
+    }
+}
+
+impl Scope {
+    /// `layers`: the strongest first.
+    pub fn new(layers: Vec<Arc<Layer>>) -> Arc<Self> {
+        Arc::new(Self { layers, seen: Mutex::default() })
+    }
+
+    /// Every name that can be seen.
+    pub fn names(&self) -> Vec<String> {
+        let mut names: BTreeSet<&String> = BTreeSet::new();
+        for layer in &self.layers {
+            names.extend(layer.entries.keys());
+        }
+        names.into_iter().cloned().collect()
+    }
+
+    /// The value of an expression.
+    ///
+    /// # Errors
+    /// What is wrong with it, such as a variable that is not defined.
+    pub fn eval(self: &Arc<Self>, expression: &str) -> Result<Filled<Value>, Trouble> {
+        self.watched(expression, |view| super::compiled(expression)?.eval(view))
+    }
+
+    /// Whether a condition holds.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn holds(self: &Arc<Self>, expression: &str) -> Result<Filled<bool>, Trouble> {
+        Ok(match self.eval(expression)? {
+            Filled::Now(value) => Filled::Now(value.is_true()),
+            Filled::Later(later) => Filled::Later(later),
+        })
+    }
+
+    /// The text with its holes filled; a text that is one expression keeps the type of its value.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn fill(self: &Arc<Self>, text: &str) -> Result<Filled<Value>, Trouble> {
+        if !is_template(text) {
+            return Ok(Filled::Now(Value::from(text)));
+        }
+        match whole_expression(text) {
+            Some(expression) => self.eval(expression).map_err(|mut trouble| {
+                if let (Some(range), Some(offset)) = (&mut trouble.range, text.find(expression)) {
+                    *range = range.start + offset..range.end + offset;
+                }
+                trouble
+            }),
+            None => self.watched(text, |view| rendered(text, &view).map(Value::from)),
+        }
+    }
+
+    /// A whole template file as text.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn render(self: &Arc<Self>, text: &str) -> Result<Filled<String>, Trouble> {
+        Ok(match self.watched(text, |view| rendered(text, &view).map(Value::from))? {
+            Filled::Now(value) => Filled::Now(value.as_str().unwrap_or_default().to_owned()),
+            Filled::Later(later) => Filled::Later(later),
+        })
+    }
+
+    /// A tree with the holes of all its texts filled. What is only known later becomes [`Kind::Later`], and is
+    /// added to `missing`.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with the node that it is in.
+    pub fn fill_node(self: &Arc<Self>, node: &Node, missing: &mut Later) -> Result<Node, (Node, Trouble)> {
+        let kind = match &node.kind {
+            Kind::Text(text) if is_template(text) => {
+                return match self.fill(text).map_err(|trouble| (node.clone(), trouble))? {
+                    Filled::Now(value) => node_of(&value, node).map_err(|trouble| (node.clone(), trouble)),
+                    Filled::Later(later) => {
+                        missing.names.extend(later.names);
+                        Ok(Node::new(&node.span, Kind::Later))
+                    }
+                };
+            }
+            Kind::List(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|item| self.fill_node(item, missing)).collect();
+                Kind::List(items?)
+            }
+            Kind::Table(entries) => {
+                let entries: Result<Vec<_>, _> = entries
+                    .iter()
+                    .map(|entry| {
+                        let value = self.fill_node(&entry.value, missing)?;
+                        Ok(crate::diag::Entry { key: entry.key.clone(), value })
+                    })
+                    .collect();
+                Kind::Table(entries?)
+            }
+            other => other.clone(),
+        };
+        Ok(Node::new(&node.span, kind))
+    }
+
+    fn watched(
+        self: &Arc<Self>,
+        text: &str,
+        evaluate: impl FnOnce(Value) -> Result<Value, minijinja::Error>,
+    ) -> Result<Filled<Value>, Trouble> {
+        let outer = std::mem::take(&mut self.seen().later);
+        let result = evaluate(Value::from_object(View(self.clone())));
+        let mut seen = self.seen();
+        let asked = std::mem::replace(&mut seen.later, outer);
+        let trouble = seen.trouble.take();
+        if !asked.is_empty() {
+            // An outer text that uses this one is only known later, too.
+            let names = asked.clone();
+            seen.later.extend(asked);
+            if seen.underway.is_empty() {
+                seen.later.clear();
+            }
+            return Ok(Filled::Later(Later { names }));
+        }
+        drop(seen);
+        if let Some(trouble) = trouble {
+            return Err(trouble);
+        }
+        result.map(Filled::Now).map_err(|error| Trouble::of(&error, text, &self.names()))
+    }
+
+    fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
+        self.seen.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn lookup(self: &Arc<Self>, name: &str) -> Option<Value> {
+        let entry = self.layers.iter().find_map(|layer| layer.entries.get(name))?;
+        let value = match entry {
+            Entry::Value(value) => value.clone(),
+            Entry::Later => later(name),
+            Entry::Authored(node) => return self.authored(name, node),
+        };
+        if let Some(missing) = is_later(&value) {
+            self.seen().later.insert(missing.to_owned());
+        } else if name == "facts" || name == "hostvars" {
+            return Some(Value::from_object(Watched { scope: self.clone(), name: name.to_owned(), inner: value }));
+        }
+        Some(value)
+    }
+
+    fn authored(self: &Arc<Self>, name: &str, node: &Node) -> Option<Value> {
+        {
+            let mut seen = self.seen();
+            if let Some(value) = seen.values.get(name) {
+                return Some(value.clone());
+            }
+            if seen.underway.iter().any(|one| one == name) || seen.underway.len() >= DEPTH_LIMIT {
+                let path = seen.underway.join("` → `");
+                seen.trouble.get_or_insert_with(|| Trouble::new(format!("the variable `{name}` refers to itself: `{path}` → `{name}`")));
+                return None;
+            }
+            seen.underway.push(name.to_owned());
+        }
+        let mut missing = Later::default();
+        let filled = self.fill_node(node, &mut missing);
+        let mut seen = self.seen();
+        seen.underway.pop();
+        match filled {
+            Ok(node) if missing.names.is_empty() => {
+                let value = value_of(&node);
+                seen.values.insert(name.to_owned(), value.clone());
+                Some(value)
+            }
+            Ok(_) => {
+                seen.later.extend(missing.names);
+                Some(later(name))
+            }
+            Err((_, mut trouble)) => {
+                trouble.message = format!("in the variable `{name}`: {}", trouble.message);
+                trouble.range = None;
+                seen.trouble.get_or_insert(trouble);
+                None
+            }
+        }
+    }
+}
+
+/// A table, some of whose values are only known later: asking for one of those is noticed.
+#[derive(Debug)]
+struct Watched {
+    scope: Arc<Scope>,
+    name: String,
+    inner: Value,
+}
+
+impl Object for Watched {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let value = self.inner.get_item(key).ok().filter(|value| !value.is_undefined())?;
+        if is_later(&value).is_some() {
+            self.scope.seen().later.insert(format!("{}.{key}", self.name));
+        } else if self.name == "hostvars" {
+            return Some(Value::from_object(Self { scope: self.scope.clone(), name: format!("hostvars.{key}"), inner: value }));
+        }
+        Some(value)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        match self.inner.try_iter() {
+            Ok(keys) => Enumerator::Values(keys.collect()),
+            Err(_) => Enumerator::Empty,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diag::{Sources, parse};
+
+    /// Evaluates an expression where `vars` are authored, `known` a result, `facts.os` later and `facts.arch` known.
+    fn check(vars: &str, expression: &str) -> String {
+        let mut sources = Sources::default();
+        let mut problems = Vec::new();
+        let table = parse(sources.add("vars.toml", vars), vars, &mut problems);
+        assert!(problems.is_empty());
+        let facts = Value::from_pairs([("os", later("os")), ("arch", Value::from("x86_64"))]);
+        let results = Layer::default().with("known", "{{ 7 * 7 }}").with("facts", facts);
+        let mut later_layer = Layer::default();
+        later_layer.entries.insert("unknown".into(), Entry::Later);
+        let scope = Scope::new(vec![Arc::new(results), Arc::new(later_layer), Arc::new(Layer::authored(&table))]);
+        match scope.eval(expression) {
+            Ok(Filled::Now(value)) => format!("{value}"),
+            Ok(Filled::Later(later)) => format!("later: {}", later.names.into_iter().collect::<Vec<_>>().join(", ")),
+            Err(trouble) => format!("error: {} ({})", trouble.message, trouble.help.unwrap_or_default()),
+        }
+    }
+
+    #[test]
+    fn variables_are_filled_when_they_are_used() {
+        assert_eq!(check("a = '{{ b }}!'\nb = '{{ c + 1 }}'\nc = 4", "a"), "5!");
+        assert_eq!(check("list = ['{{ c }}']\nc = 4", "list[0] + 1"), "5");
+    }
+
+    #[test]
+    fn what_a_host_said_is_never_a_template() {
+        assert_eq!(check("", "known"), "{{ 7 * 7 }}");
+        assert_eq!(check("a = '{{ known }}'", "a"), "{{ 7 * 7 }}");
+    }
+
+    #[test]
+    fn what_only_a_run_can_tell_is_later() {
+        assert_eq!(check("", "unknown.stdout == 'x'"), "later: unknown");
+        assert_eq!(check("", "facts.os.family == 'debian'"), "later: facts.os");
+        assert_eq!(check("", "facts.arch"), "x86_64");
+        assert_eq!(check("a = '{{ facts.os.name }}'", "a ~ '!'"), "later: facts.os");
+        assert_eq!(check("a = '{{ facts.os.name }}'", "unknown is defined"), "later: unknown");
+    }
+
+    #[test]
+    fn a_missing_variable_is_an_error_with_a_suggestion() {
+        assert_eq!(check("port = 80", "prot + 1"), "error: `prot` is not defined (did you mean `port`?)");
+        assert_eq!(check("port = 80", "prot | default(3)"), "3");
+    }
+
+    #[test]
+    fn a_circle_is_noticed() {
+        assert_eq!(check("a = '{{ b }}'\nb = '{{ a }}'", "a"), "error: in the variable `a`: in the variable `b`: the variable `a` refers to itself: `a` → `b` → `a` ()");
+    }
+}
