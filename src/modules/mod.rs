@@ -3,14 +3,14 @@
 mod account;
 mod assert;
 mod command;
-// mod copy;
+mod copy;
 mod debug;
 mod expression;
 mod fail;
 mod file;
 mod group;
-
-// mod laws;
+#[cfg(test)]
+mod laws;
 mod lineinfile;
 mod package;
 mod ping;
@@ -28,7 +28,7 @@ use crate::module::{Registry, registration};
 pub static ALL: Registry = Registry(&[
     registration::<assert::Assert>(),
     registration::<command::Command>(),
-    // registration::<copy::Copy>(),
+    registration::<copy::Copy>(),
     registration::<debug::Debug>(),
     registration::<fail::Fail>(),
     registration::<file::File>(),

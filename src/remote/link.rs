@@ -62,6 +62,14 @@ impl Link {
         }
     }
 
+    /// How long a command may be: Linux allows 128 KiB for one argument, and some servers much less.
+    pub(super) fn command_limit_bytes(&self) -> usize {
+        match self {
+            Self::Ssh(session) if !session.takes_long_commands() => 8 << 10,
+            Self::Ssh(_) | Self::Local => 100 << 10,
+        }
+    }
+
     /// Takes leave of the server.
     pub async fn close(&self) {
         if let Self::Ssh(session) = self {

@@ -20,6 +20,6 @@ pub use flight::{Outcome, Result as FrameResult, Stop};
 pub use frame::{Frame, Guarded, Library, Verb};
 pub use known_hosts::KnownHosts;
 pub use link::{Link, Method, Target};
-pub use opening::{Become, BecomeMethod, opening_text};
+pub use opening::{Become, BecomeMethod, without_comments};
 pub use shell::{Pending, Shell};
 pub use upload::upload;

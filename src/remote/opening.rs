@@ -13,7 +13,7 @@ use crate::shell::{push_quoted, quoted};
 const CORE: &str = include_str!("core.sh");
 const SMALL: &str = include_str!("small.sh");
 
-/// The login user's shell reads its text from its argument.
+/// The login user's shell reads its text from its argument, where the server takes long ones.
 const FROM_ARGUMENT: &str = r#"eval "$(printf %b "$1")""#;
 /// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log.
 const FROM_STDIN: &str = r#"IFS= read -r x;eval "$(printf %b "$x")""#;
@@ -43,12 +43,17 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// `text` is what [`opening_text`] made; `prompt` is a random word for sudo.
-    pub fn new(text: &[u8], user: Option<&Become>, prompt: &str) -> Self {
+    /// `text` is what [`opening_text`] made; `prompt` is a random word for sudo; the server takes commands up to
+    /// `limit_bytes`.
+    pub fn new(text: &[u8], user: Option<&Become>, prompt: &str, limit_bytes: usize) -> Self {
         let encoded = encoded(text);
         let Some(user) = user else {
-            let command = format!("exec sh -c '{FROM_ARGUMENT}' sh '{encoded}'");
-            return Self { command, first_line: None, prompt: None };
+            if encoded.len() + 100 <= limit_bytes {
+                let command = format!("exec sh -c '{FROM_ARGUMENT}' sh '{encoded}'");
+                return Self { command, first_line: None, prompt: None };
+            }
+            let command = format!("exec sh -c '{FROM_STDIN}' sh");
+            return Self { command, first_line: Some(line(encoded)), prompt: None };
         };
         let name = quoted(&user.user);
         let (asking, prompt) = match user.password {
@@ -58,10 +63,14 @@ impl Opening {
         let command = match user.method {
             BecomeMethod::Sudo => format!("exec sudo {asking} -H -u {name} -- sh -c '{FROM_STDIN}' sh"),
         };
-        let mut line = encoded.into_bytes();
-        line.push(b'\n');
-        Self { command, first_line: Some(line), prompt }
+        Self { command, first_line: Some(line(encoded)), prompt }
     }
+}
+
+fn line(encoded: String) -> Vec<u8> {
+    let mut line = encoded.into_bytes();
+    line.push(b'\n');
+    line
 }
 
 /// The text that the remote shell evaluates: the token for the first flight, its frames, and `core.sh`.
@@ -118,14 +127,20 @@ mod tests {
     #[test]
     fn the_command_holds_nothing_that_a_login_shell_would_touch() {
         let text = opening_text("0123", b"P 1 'echo \"it'\\''s!\"'\n");
-        let command = Opening::new(&text, None, "").command;
+        let command = Opening::new(&text, None, "", 90_000).command;
         assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
         assert_eq!(command.matches('\'').count(), 4);
     }
 
     #[test]
+    fn a_server_that_takes_short_commands_gets_the_text_on_stdin() {
+        let opening = Opening::new(&opening_text("0123", b""), None, "", 8000);
+        assert!(opening.command.len() < 100 && opening.first_line.is_some());
+    }
+
+    #[test]
     fn sudo_is_told_never_to_ask_without_a_password() {
         let user = Become { user: "www".into(), method: BecomeMethod::Sudo, password: None };
-        assert!(Opening::new(b"", Some(&user), "p").command.starts_with("exec sudo -n -H -u 'www' -- sh -c '"));
+        assert!(Opening::new(b"", Some(&user), "p", 0).command.starts_with("exec sudo -n -H -u 'www' -- sh -c '"));
     }
 }

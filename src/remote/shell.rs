@@ -13,8 +13,8 @@ use super::{HostFailure, Link};
 
 /// How long a shell may take to say hello, sudo included.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// Argument text on the command line of the login user's shell; Linux allows 128 KiB.
-const ARGUMENT_LIMIT: usize = 90 << 10;
+/// Frames that travel with the opening, before they are encoded.
+const FIRST_LIMIT_BYTES: usize = 60 << 10;
 
 /// What the reading side tells the flight.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Shell {
                 }
                 text.extend_from_slice(&frame.line());
                 text.push(b'\n');
-                if frames.len() + text.len() > ARGUMENT_LIMIT / 3 {
+                if frames.len() + text.len() > FIRST_LIMIT_BYTES {
                     break;
                 }
                 defined.extend(new.iter().map(|library| library.name));
@@ -86,7 +86,7 @@ impl Shell {
             }
         }
         let text = opening_text(&tokens.public, &frames);
-        let opening = Opening::new(&text, user, &format!("[{}]", random_word()));
+        let opening = Opening::new(&text, user, &format!("[{}]", random_word()), link.command_limit_bytes());
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
         let (password_wanted, mut prompted) = mpsc::channel(4);

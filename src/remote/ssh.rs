@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use russh::client::{self, AuthResult, ChannelOpenHandle, Handle, Msg};
@@ -24,6 +24,8 @@ const MOST_TRIES: usize = 3;
 /// A login on one host.
 pub struct Session {
     handle: Handle<Guard>,
+    /// How the server calls itself.
+    server: Arc<OnceLock<Vec<u8>>>,
 }
 
 impl Session {
@@ -36,11 +38,12 @@ impl Session {
         let stream = tcp(target).await?;
         let login = async {
             let guard = Guard::new(target, known)?;
+            let server = guard.server.clone();
             let config = Arc::new(config(target, &guard));
             let mut handle =
                 client::connect_stream(config, stream, guard).await.map_err(|error| error.about(&address))?;
             log_in(&mut handle, target).await?;
-            Ok(Self { handle })
+            Ok(Self { handle, server })
         };
         tokio::time::timeout(LOGIN_LIMIT, login)
             .await
@@ -64,6 +67,11 @@ impl Session {
         tokio::time::timeout(CHANNEL_LIMIT, open)
             .await
             .unwrap_or(Err(HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs()))))
+    }
+
+    /// Dropbear takes commands of 9,000 bytes at most; of others than OpenSSH nothing is known.
+    pub fn takes_long_commands(&self) -> bool {
+        self.server.get().is_some_and(|name| name.starts_with(b"SSH-2.0-OpenSSH") || name.starts_with(b"SSH-2.0-russh"))
     }
 
     /// Takes leave of the server.
@@ -311,6 +319,7 @@ struct Guard {
     known: KnownHosts,
     accept_new: Option<PathBuf>,
     shown: Option<PublicKey>,
+    server: Arc<OnceLock<Vec<u8>>>,
 }
 
 /// russh's own errors, and our verdict on the host key on its way through russh.
@@ -357,6 +366,7 @@ impl Guard {
             known: known.clone(),
             accept_new: target.accept_new.clone(),
             shown: None,
+            server: Arc::default(),
         })
     }
 
@@ -413,6 +423,12 @@ impl client::Handler for Guard {
             return Ok(false);
         };
         self.verdict(key).map(|()| true).map_err(Trouble::Host)
+    }
+
+    async fn kex_done(&mut self, _: Option<&[u8]>, _: &russh::Names, session: &mut client::Session) -> Result<(), Trouble> {
+        // A later key exchange tells nothing new.
+        self.server.get_or_init(|| session.remote_sshid().to_vec());
+        Ok(())
     }
 
     // A server has no business opening channels to us: agent, X11 and forwarded ports are all refused by dropping

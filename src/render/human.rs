@@ -165,12 +165,13 @@ impl Show for Human {
     fn take(&mut self, event: &Event) {
         match event {
             Event::RunStart(start) => {
+                self.folder.order(&start.hosts);
                 self.hosts = start.hosts.len();
                 self.check = start.check;
             }
             Event::HostStart { .. } => {}
             Event::Step(step) => {
-                self.folder.add(step);
+                self.folder.add(step, self.view.diff || self.view.verbosity >= 3, self.view.verbosity >= 2);
                 let active = self.hosts.saturating_sub(self.ended.len()).max(1);
                 let complete = self.folder.complete(active);
                 self.show_tasks(complete);
@@ -179,6 +180,7 @@ impl Show for Human {
             Event::RunEnd(end) => {
                 let rest = self.folder.rest();
                 self.show_tasks(rest);
+                self.ended.sort_by_key(|end| self.folder.place(&end.host));
                 self.recap(&end.totals, end.time, end.exit);
             }
         }

@@ -51,6 +51,9 @@ impl Run {
         if self.probe && (self.creates.is_some() || self.removes.is_some() || self.unless.is_some() || self.onlyif.is_some() || !self.changes.0.is_empty() || self.undo.is_some()) {
             bail!("a question (`probe = true`) runs every time and changes nothing, so it has no guards and no `undo`");
         }
+        if self.always && (self.probe || self.creates.is_some() || self.removes.is_some() || self.unless.is_some() || self.onlyif.is_some()) {
+            bail!("`always = true` says that it runs every time, but another parameter says when it does not");
+        }
         if let Some(path) = self.changes.0.iter().find(|path| !path.starts_with('/') && !path.starts_with("~/")) {
             bail!("`changes`: `{path}` is no path on a host | write the path from `/`");
         }

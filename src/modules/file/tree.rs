@@ -28,7 +28,14 @@ fn part(mode: &Mode, is_folder: bool, belongs: fn(u32) -> bool) -> Option<String
     Some(match (set, clear) {
         (0, 0) => "-".to_owned(),
         (set, clear) if set | clear == 0o7777 => format!("{set:04o}"),
-        (set, clear) => format!("+{set:04o}-{clear:04o}"),
+        (set, clear) => {
+            // A bit that never was on, such as x where nothing is executable, need not be cleared.
+            let (ever_on, ever_off) = olds().fold((0, 0), |(on, off), old| (on | old, off | !old));
+            match (set & ever_off & 0o7777, clear & ever_on) {
+                (0, 0) => "-".to_owned(),
+                (set, clear) => format!("+{set:04o}-{clear:04o}"),
+            }
+        }
     })
 }
 
