@@ -48,7 +48,12 @@ enum Command {
 
 /// Runs the program with the words of its command line.
 pub fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    run(std::env::args_os())
+}
+
+/// Runs the program with these words, of which the first is its name.
+pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
             let _gone = error.print();

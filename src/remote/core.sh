@@ -53,8 +53,9 @@ core_identify() {
     case $_key in Uid:) uid=$_value; break ;; esac
   done </proc/self/status 2>/dev/null
   [ "$uid" ] || uid=$(id -u)
-  case $uid in
-    0) st=/var/lib/mutate ;;
+  case ${XDG_STATE_HOME-}:$uid in
+    /*) st=$XDG_STATE_HOME/mutate ;;
+    *:0) st=/var/lib/mutate ;;
     *) st=${HOME:-/}/.local/state/mutate ;;
   esac
   core_store=$st/store

@@ -1,0 +1,340 @@
+//! The practice fleet: an SSH server in this process, whose hosts are folders.
+//!
+//! Each host listens on a loopback port of its own and has a temporary home folder. A command that is run on it is run
+//! by the real `/bin/sh` as the present user, in that folder; the machine itself stays as it was. The same fleet
+//! carries `examples/practice.rs` and the tests.
+
+#![allow(dead_code, reason = "each program that includes this file uses a part of it")]
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use russh::keys::{Algorithm, PrivateKey, PublicKey, key::safe_rng};
+use russh::server::{Auth, Msg, Session};
+use russh::{Channel, ChannelId};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+/// How the fleet misbehaves.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    /// Added to every byte's way, in each direction.
+    pub delay: Duration,
+    /// No login is accepted.
+    pub refuse_login: bool,
+    /// The login shell prints this before anything else.
+    pub noise: String,
+    /// The login shell in place of `/bin/sh`.
+    pub shell: Option<String>,
+}
+
+/// One host of the fleet.
+#[derive(Clone)]
+pub struct Host {
+    pub name: String,
+    pub port: u16,
+    pub home: PathBuf,
+    counts: Arc<Counts>,
+    cut: Arc<AtomicBool>,
+}
+
+#[derive(Default)]
+struct Counts {
+    connections: AtomicUsize,
+    commands: AtomicUsize,
+    /// How often the direction of traffic has turned towards the server.
+    turns: AtomicUsize,
+}
+
+impl Host {
+    pub fn connections(&self) -> usize {
+        self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// Commands started on it so far.
+    pub fn commands(&self) -> usize {
+        self.counts.commands.load(Ordering::SeqCst)
+    }
+
+    /// Round trips so far, as a wire between both would count them.
+    pub fn turns(&self) -> usize {
+        self.counts.turns.load(Ordering::SeqCst)
+    }
+
+    /// From now on nothing passes in either direction, and nobody is told.
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+    }
+
+    pub fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A running fleet. It ends when this is dropped.
+pub struct Fleet {
+    pub folder: tempfile::TempDir,
+    pub hosts: Vec<Host>,
+    pub inventory: PathBuf,
+    runtime: Option<tokio::runtime::Runtime>,
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Fleet {
+    /// Starts hosts with these names.
+    pub fn start(names: &[&str], faults: &Faults) -> Self {
+        let folder = tempfile::Builder::new().prefix("practice-fleet-").tempdir().expect("a temporary folder");
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let client_key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).expect("a key");
+        let key_file = folder.path().join("id_ed25519");
+        write_private(&key_file, client_key.to_openssh(russh::keys::ssh_key::LineEnding::LF).expect("a key file").as_bytes());
+        let mut inventory = format!("user = \"practice\"\nkey = \"{}\"\n\n[hosts]\n", key_file.display());
+        let mut hosts = Vec::new();
+        for name in names {
+            let home = folder.path().join(name);
+            std::fs::create_dir(&home).expect("a home folder");
+            let host_key = PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).expect("a host key");
+            let public = host_key.public_key().to_openssh().expect("a public key");
+            let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port");
+            let port = listener.local_addr().expect("an address").port();
+            let host = Host { name: (*name).into(), port, home, counts: Arc::default(), cut: Arc::default() };
+            inventory.push_str(&format!("{name} = {{ address = \"127.0.0.1\", port = {port}, host_key = \"{}\" }}\n", public.trim()));
+            runtime.spawn(serve(listener, host.clone(), host_key, client_key.public_key().clone(), faults.clone()));
+            hosts.push(host);
+        }
+        let path = folder.path().join("inventory.toml");
+        std::fs::write(&path, inventory).expect("writing the inventory");
+        Self { folder, hosts, inventory: path, runtime: Some(runtime) }
+    }
+
+    pub fn host(&self, name: &str) -> &Host {
+        self.hosts.iter().find(|host| host.name == name).expect("a host of the fleet")
+    }
+
+    /// Writes a file into the fleet's own folder, such as a playbook, and gives its path.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join("files").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("making a folder");
+        std::fs::write(&path, text).expect("writing a file");
+        path
+    }
+}
+
+fn write_private(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, bytes).expect("writing a key");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("protecting a key");
+}
+
+async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed: PublicKey, faults: Faults) {
+    let config = Arc::new(russh::server::Config {
+        keys: vec![host_key],
+        auth_rejection_time: Duration::from_millis(10),
+        auth_rejection_time_initial: Some(Duration::ZERO),
+        inactivity_timeout: None,
+        nodelay: true,
+        ..russh::server::Config::default()
+    });
+    while let Ok((stream, _)) = listener.accept().await {
+        host.counts.connections.fetch_add(1, Ordering::SeqCst);
+        let _nodelay = stream.set_nodelay(true);
+        let handler = Login { host: host.clone(), allowed: allowed.clone(), faults: faults.clone(), inputs: HashMap::new() };
+        let (near, far) = tokio::io::duplex(1 << 20);
+        tokio::spawn(wire(stream, far, host.clone(), faults.delay));
+        let config = config.clone();
+        tokio::spawn(async move {
+            if let Ok(session) = russh::server::run_stream(config, near, handler).await {
+                let _ended = session.await;
+            }
+        });
+    }
+}
+
+/// Carries bytes between a client and the server, late and counted.
+async fn wire(stream: TcpStream, server: tokio::io::DuplexStream, host: Host, delay: Duration) {
+    let (client_read, client_write) = stream.into_split();
+    let (server_read, server_write) = tokio::io::split(server);
+    let towards_server = Arc::new(AtomicBool::new(false));
+    let up = carry(client_read, server_write, host.clone(), delay, towards_server.clone(), true);
+    let down = carry(server_read, client_write, host, delay, towards_server, false);
+    // When one direction ends, so does the other.
+    tokio::select! { () = up => {}, () = down => {} }
+}
+
+async fn carry(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin + Send + 'static,
+    host: Host,
+    delay: Duration,
+    towards_server: Arc<AtomicBool>,
+    is_up: bool,
+) {
+    let (sender, mut late) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    let writer = tokio::spawn(async move {
+        while let Some((due, bytes)) = late.recv().await {
+            tokio::time::sleep_until(due).await;
+            if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
+                return;
+            }
+        }
+        let _ended = to.shutdown().await;
+    });
+    let mut buffer = vec![0; 64 << 10];
+    while let Ok(length) = from.read(&mut buffer).await {
+        if length == 0 {
+            break;
+        }
+        if host.cut.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if towards_server.swap(is_up, Ordering::SeqCst) != is_up && is_up {
+            host.counts.turns.fetch_add(1, Ordering::SeqCst);
+        }
+        let due = tokio::time::Instant::now() + delay;
+        if sender.send((due, buffer[..length].to_vec())).is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    let _written = writer.await;
+}
+
+/// One login and its channels.
+struct Login {
+    host: Host,
+    allowed: PublicKey,
+    faults: Faults,
+    inputs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
+}
+
+impl russh::server::Handler for Login {
+    type Error = russh::Error;
+
+    async fn auth_publickey(&mut self, _: &str, key: russh::server::VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
+        let good = !self.faults.refuse_login && key.public_key.key_data() == self.allowed.key_data();
+        Ok(if good { Auth::Accept } else { Auth::reject() })
+    }
+
+    async fn channel_open_session(
+        &mut self,
+        _: Channel<Msg>,
+        reply: russh::server::ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        reply.accept().await;
+        Ok(())
+    }
+
+    async fn exec_request(&mut self, channel: ChannelId, command: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+        self.host.counts.commands.fetch_add(1, Ordering::SeqCst);
+        let command = String::from_utf8_lossy(command).into_owned();
+        let (input, output) = mpsc::unbounded_channel();
+        self.inputs.insert(channel, input);
+        session.channel_success(channel)?;
+        tokio::spawn(run(command, self.host.home.clone(), self.faults.clone(), channel, session.handle(), output));
+        Ok(())
+    }
+
+    async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        if let Some(input) = self.inputs.get(&channel) {
+            // A command that has ended reads no more.
+            let _taken = input.send(data.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn channel_eof(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.inputs.remove(&channel);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _: &mut Session) -> Result<(), russh::Error> {
+        self.inputs.remove(&channel);
+        Ok(())
+    }
+}
+
+async fn run(
+    command: String,
+    home: PathBuf,
+    faults: Faults,
+    channel: ChannelId,
+    handle: russh::server::Handle,
+    mut input: mpsc::UnboundedReceiver<Vec<u8>>,
+) {
+    let shell = faults.shell.clone().unwrap_or_else(|| "/bin/sh".into());
+    let child = tokio::process::Command::new(&shell)
+        .arg("-c")
+        .arg(&command)
+        .env_clear()
+        .env("HOME", &home)
+        .env("PATH", "/usr/local/bin:/usr/bin:/bin")
+        .env("USER", "practice")
+        .env("SHELL", &shell)
+        // Keeps the state of a fleet that runs as root out of the machine's own.
+        .env("XDG_STATE_HOME", home.join(".local/state"))
+        .current_dir(&home)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn();
+    let Ok(mut child) = child else {
+        let _told = handle.exit_status_request(channel, 127).await;
+        let _closed = handle.close(channel).await;
+        return;
+    };
+    if !faults.noise.is_empty() {
+        let _sent = handle.data(channel, faults.noise.clone().into_bytes()).await;
+    }
+    let mut stdin = child.stdin.take();
+    let feeding = tokio::spawn(async move {
+        while let Some(bytes) = input.recv().await {
+            let Some(pipe) = stdin.as_mut() else { return };
+            if pipe.write_all(&bytes).await.is_err() || pipe.flush().await.is_err() {
+                return;
+            }
+        }
+    });
+    let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None));
+    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1)));
+    let status = child.wait().await.ok().and_then(|status| status.code()).and_then(|code| u32::try_from(code).ok());
+    // What a daemon that was left behind still holds open must not hold the channel.
+    let _drained = tokio::time::timeout(Duration::from_millis(300), async { tokio::join!(stdout, stderr) }).await;
+    feeding.abort();
+    if let Some(status) = status {
+        let _told = handle.exit_status_request(channel, status).await;
+    }
+    let _ended = handle.eof(channel).await;
+    let _closed = handle.close(channel).await;
+}
+
+async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handle: russh::server::Handle, extended: Option<u32>) {
+    let Some(mut from) = from else { return };
+    let mut buffer = vec![0; 32 << 10];
+    while let Ok(length) = from.read(&mut buffer).await {
+        if length == 0 {
+            return;
+        }
+        let bytes = buffer[..length].to_vec();
+        let sent = match extended {
+            None => handle.data(channel, bytes).await.is_ok(),
+            Some(kind) => handle.extended_data(channel, kind, bytes).await.is_ok(),
+        };
+        if !sent {
+            return;
+        }
+    }
+}
