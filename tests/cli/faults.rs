@@ -1,0 +1,202 @@
+//! What goes wrong, and that the outcome says so.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use super::{Faults, Fleet, apply, mutate, one, two};
+
+#[test]
+fn a_task_that_takes_too_long_is_killed_and_the_shell_goes_on() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'hangs'\nshell = { cmd = 'sleep 4711 & sleep 4711', always = true }\ntimeout = 1\nignore_errors = true\n[[task]]\nname = 'after'\nshell = { cmd = 'ps -eo args 2>/dev/null | grep -c \"[s]leep 4711\" || true', probe = true }\n",
+        &[],
+    );
+    assert!(ran.step("alpha", "hangs")["message"].as_str().expect("text").contains("no end within 1 s"), "{}", ran.document);
+    assert_eq!(ran.step("alpha", "after")["stdout"], "0\n");
+}
+
+#[test]
+fn odd_output_changes_nothing() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        r#"
+hosts = "all"
+[[task]]
+name = "no newline"
+shell = { cmd = "printf abc; printf def >&2", probe = true }
+[[task]]
+name = "look-alike"
+shell = { cmd = "echo 0123456789abcdef0123456789abcdef d 4 changed 0 0 0", probe = true }
+[[task]]
+name = "reads stdin"
+shell = { cmd = "cat; echo end", probe = true }
+[[task]]
+name = "daemon"
+shell = { cmd = "(sleep 3; echo late) & echo started", always = true }
+[[task]]
+name = "syntax"
+shell = { cmd = "if then (", always = true }
+ignore_errors = true
+[[task]]
+name = "closes"
+shell = { cmd = "exec 1>&- 2>&-; exit 0", probe = true }
+[[task]]
+name = "bytes"
+shell = { cmd = "printf '\\377\\000x'", probe = true }
+[[task]]
+name = "large"
+shell = { cmd = "head -c 20000000 /dev/zero | tr '\\000' x", probe = true }
+[[task]]
+name = "last"
+ping = {}
+"#,
+        &[],
+    );
+    assert_eq!(ran.exit, 0, "{}", ran.stderr);
+    assert_eq!((ran.step("alpha", "no newline")["stdout"].as_str(), ran.step("alpha", "no newline")["stderr"].as_str()), (Some("abc"), Some("def")));
+    assert_eq!(ran.step("alpha", "reads stdin")["stdout"], "end\n");
+    assert_eq!(ran.step("alpha", "daemon")["stdout"], "started\n");
+    assert_eq!(ran.step("alpha", "syntax")["outcome"], "failed");
+    assert_eq!(ran.step("alpha", "bytes")["stdout_base64"], "/wB4");
+    assert!(ran.step("alpha", "large")["stdout"].as_str().expect("text").contains("19868928 bytes left out"));
+    assert_eq!(ran.step("alpha", "last")["outcome"], "ok");
+}
+
+#[test]
+fn a_noisy_profile_is_skipped_over() {
+    let fleet = Fleet::start(&["alpha"], &Faults { noise: "Welcome!\nYou have mail.\n$ ".repeat(50), ..Faults::default() });
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &[]).exit, 0);
+}
+
+#[test]
+fn an_endless_profile_is_refused() {
+    let fleet = Fleet::start(&["alpha"], &Faults { noise: "x".repeat(100_000), ..Faults::default() });
+    let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &[]);
+    assert_eq!(ran.exit, 5);
+    assert!(ran.document["hosts"]["alpha"]["message"].as_str().expect("text").contains("64 KiB"), "{}", ran.document);
+}
+
+#[test]
+fn a_refused_login_is_unreachable_and_says_what_was_tried() {
+    let fleet = Fleet::start(&["alpha"], &Faults { refuse_login: true, ..Faults::default() });
+    let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &[]);
+    assert_eq!(ran.exit, 5);
+    assert_eq!(ran.document["hosts"]["alpha"]["outcome"], "unreachable");
+    assert!(ran.document["hosts"]["alpha"]["message"].as_str().expect("text").contains("was refused"), "{}", ran.document);
+}
+
+#[test]
+fn another_host_key_stops_that_host_alone() {
+    let fleet = two();
+    let text = std::fs::read_to_string(&fleet.inventory).expect("the inventory");
+    // Each host is given the other's key.
+    let keys: Vec<&str> = text.lines().filter_map(|line| line.split("host_key = ").nth(1)).map(|rest| rest.trim_end_matches(" }")).collect();
+    std::fs::write(&fleet.inventory, text.replacen(keys[0], keys[1], 1)).expect("writing the inventory");
+    let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &[]);
+    assert_eq!(ran.exit, 5);
+    assert!(ran.document["hosts"]["alpha"]["message"].as_str().expect("text").contains("HAS CHANGED"));
+    assert_eq!(ran.document["hosts"]["beta"]["outcome"], "ok");
+    assert_eq!(fleet.host("alpha").commands(), 0);
+}
+
+#[test]
+fn a_second_controller_is_told_who_holds_the_lock() {
+    let fleet = one();
+    let slow = fleet.write("slow.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'touch ~/begun; sleep 3', always = true }\n").display().to_string();
+    let mut first = mutate(&fleet, &["apply", &slow]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    let second = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/second', state = 'touch' }\n", &[]);
+    assert_eq!(second.exit, 8, "{}", second.document);
+    assert!(second.document["hosts"]["alpha"]["message"].as_str().expect("text").contains("is locked by"), "{}", second.document);
+    assert!(!fleet.host("alpha").home.join("second").exists());
+    // What needs no change needs no lock.
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nstat = '~/begun'\n", &[]).exit, 0);
+    assert!(first.wait().expect("an end").success());
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/second', state = 'touch' }\n", &[]).exit, 0);
+}
+
+#[test]
+fn an_interrupt_finishes_what_has_begun_and_starts_nothing_more() {
+    let fleet = one();
+    let path = fleet
+        .write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'touch ~/begun; sleep 1; touch ~/ended', always = true }\n[[task]]\nfile = { path = '~/next', state = 'touch' }\n")
+        .display()
+        .to_string();
+    let mut child = mutate(&fleet, &["apply", &path]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+    let home = fleet.host("alpha").home.clone();
+    wait_for(&home.join("begun"));
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+    assert!(home.join("ended").exists() && !home.join("next").exists());
+    // The lock is free again.
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/next', state = 'touch' }\n", &[]).exit, 0);
+}
+
+#[test]
+fn a_second_interrupt_ends_at_once() {
+    let fleet = one();
+    let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'touch ~/begun; sleep 60', always = true }\n").display().to_string();
+    let mut child = mutate(&fleet, &["apply", &path]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    std::thread::sleep(Duration::from_millis(200));
+    signal(&child, nix::sys::signal::Signal::SIGINT);
+    assert_eq!(child.wait().expect("an end").code(), Some(130));
+}
+
+#[test]
+fn a_killed_controller_starts_nothing_more_and_leaves_no_half_file() {
+    let fleet = one();
+    let home = fleet.host("alpha").home.clone();
+    let content = "0123456789".repeat(200);
+    let mut playbook = String::from("hosts = 'all'\n");
+    for number in 0..40 {
+        playbook.push_str(&format!("[[task]]\ncopy = {{ content = '{content}{{{{ round }}}}', dest = '~/file-{number}' }}\n"));
+    }
+    let path = fleet.write("play.toml", &playbook).display().to_string();
+    for round in 0..15_u64 {
+        let mut child = mutate(&fleet, &["apply", &path, "-e", &format!("round={round}")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+        std::thread::sleep(Duration::from_millis(30 + round * 17 % 200));
+        let _gone = child.kill();
+        let _reaped = child.wait();
+        // The step that had begun may end; nothing begins after that.
+        std::thread::sleep(Duration::from_millis(150));
+        let begun = begins(&home);
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(begins(&home), begun, "round {round}");
+        for entry in std::fs::read_dir(&home).expect("a home").flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with("file-")) {
+            let found = std::fs::read_to_string(entry.path()).expect("text");
+            assert!(found.starts_with(&content) && found.len() <= content.len() + 2, "round {round}: half a file: {}", found.len());
+        }
+    }
+    let last = apply(&fleet, &playbook, &["-e", "round=99"]);
+    assert_eq!(last.exit, 0, "{}", last.document);
+    assert_eq!(last.document["totals"]["changed"], 40);
+    let left: Vec<_> = std::fs::read_dir(&home).expect("a home").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).filter(|name| name.starts_with(".mutate")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// How many steps have begun on a host, over all runs.
+fn begins(home: &std::path::Path) -> usize {
+    let Ok(runs) = std::fs::read_dir(home.join(".local/state/mutate/runs")) else { return 0 };
+    runs.flatten()
+        .filter_map(|run| std::fs::read_to_string(run.path().join("ledger")).ok())
+        .map(|ledger| ledger.lines().filter(|line| line.starts_with("begin ")).count())
+        .sum()
+}
+
+fn wait_for(path: &std::path::Path) {
+    let begun = Instant::now();
+    while !path.exists() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "{} never came", path.display());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+fn signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
+    nix::sys::signal::kill(pid, signal).expect("the program is there");
+}

@@ -1,0 +1,65 @@
+//! How often a run crosses the network. Counts, not times.
+
+use super::{apply, mutate, one};
+
+fn many(count: usize) -> String {
+    let mut playbook = String::from("hosts = 'all'\n");
+    for number in 0..count {
+        playbook.push_str(&format!("[[task]]\ncopy = {{ content = 'text {number}', dest = '~/file-{number}' }}\n"));
+    }
+    playbook
+}
+
+/// Round trips of a login alone: connection, key exchange, authentication.
+const LOGIN: usize = 5;
+
+#[test]
+fn a_converged_playbook_of_any_length_takes_two_round_trips_after_the_login() {
+    let fleet = one();
+    assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["changed"], 50);
+    let before = fleet.host("alpha").turns();
+    assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["ok"], 50);
+    let turns = fleet.host("alpha").turns() - before;
+    assert!(turns <= LOGIN + 2, "{turns} round trips");
+}
+
+#[test]
+fn a_first_run_of_independent_changes_takes_four_round_trips_after_the_login() {
+    let fleet = one();
+    assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["changed"], 50);
+    let turns = fleet.host("alpha").turns();
+    // The window lets a kill through, so a long flight is acknowledged on its way; that takes no waiting.
+    assert!(turns <= LOGIN + 4 + 12, "{turns} round trips");
+}
+
+#[test]
+fn one_login_and_one_shell_serve_a_whole_run() {
+    let fleet = one();
+    apply(&fleet, &many(20), &[]);
+    assert_eq!((fleet.host("alpha").connections(), fleet.host("alpha").commands()), (1, 1));
+}
+
+#[test]
+fn large_content_travels_over_a_channel_of_its_own() {
+    let fleet = one();
+    let large: Vec<u8> = (0..300_000_u32).map(|at| u8::try_from(at % 251).expect("small")).collect();
+    std::fs::create_dir_all(fleet.folder.path().join("files")).expect("a folder");
+    std::fs::write(fleet.folder.path().join("files/large.bin"), &large).expect("a file");
+    let playbook = "hosts = 'all'\n[[task]]\ncopy = { src = 'large.bin', dest = '~/large' }\n";
+    assert_eq!(apply(&fleet, playbook, &[]).exit, 0);
+    assert_eq!(std::fs::read(fleet.host("alpha").home.join("large")).expect("the copy"), large);
+    let left: Vec<_> = std::fs::read_dir(&fleet.host("alpha").home).expect("a folder").flatten().map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with(".mutate")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    let commands = fleet.host("alpha").commands();
+    assert_eq!(apply(&fleet, playbook, &[]).document["totals"]["ok"], 1);
+    assert_eq!(fleet.host("alpha").commands() - commands, 1, "what is in place is not sent again");
+}
+
+#[test]
+fn check_contacts_nobody() {
+    let fleet = one();
+    let path = fleet.write("play.toml", &many(3)).display().to_string();
+    let output = mutate(&fleet, &["check", &path]).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fleet.host("alpha").connections(), 0);
+}

@@ -1,0 +1,122 @@
+//! What a run says, and that it is true.
+
+use super::{apply, mutate, one, tree, two};
+
+const SITE: &str = r#"
+hosts = "all"
+[[task]]
+name = "folder"
+file = { path = "~/site", state = "directory", mode = "0750" }
+[[task]]
+name = "content"
+copy = { content = "hello {{ host.name }}\n", dest = "~/site/index", mode = "0640" }
+notify = "reload"
+[[task]]
+name = "line"
+lineinfile = { path = "~/site/conf", line = "a = 1", create = true }
+[[task]]
+name = "command"
+command = { cmd = "touch made", chdir = "~/site", creates = "~/site/made" }
+[[handler]]
+name = "reload"
+shell = "echo reloaded >>~/site/log"
+"#;
+
+#[test]
+fn a_first_run_changes_and_a_second_changes_nothing() {
+    let fleet = two();
+    let first = apply(&fleet, SITE, &[]);
+    assert_eq!(first.exit, 0, "{}", first.stderr);
+    assert_eq!(first.outcomes("alpha"), ["changed"; 5]);
+    let home = &fleet.host("beta").home;
+    assert_eq!(std::fs::read_to_string(home.join("site/index")).expect("the file"), "hello beta\n");
+    assert_eq!(std::fs::read_to_string(home.join("site/log")).expect("the log"), "reloaded\n");
+    let second = apply(&fleet, SITE, &[]);
+    assert_eq!(second.outcomes("beta"), ["ok"; 4]);
+    assert_eq!(second.document["totals"]["changed"], 0);
+}
+
+#[test]
+fn check_mode_predicts_the_run_and_writes_nothing() {
+    let fleet = one();
+    let before = tree(&fleet.host("alpha").home);
+    let predicted = apply(&fleet, SITE, &["--check"]);
+    assert_eq!(tree(&fleet.host("alpha").home), before);
+    let ran = apply(&fleet, SITE, &[]);
+    assert_eq!(predicted.outcomes("alpha"), ran.outcomes("alpha"));
+    for (planned, done) in predicted.document["hosts"]["alpha"]["steps"].as_array().expect("steps").iter().zip(ran.document["hosts"]["alpha"]["steps"].as_array().expect("steps")) {
+        assert_eq!(planned["diff"], done["diff"]);
+    }
+    // A converged run writes nothing either, not even a lock.
+    let before = tree(&fleet.host("alpha").home);
+    assert_eq!(apply(&fleet, SITE, &[]).document["totals"]["changed"], 0);
+    assert_eq!(tree(&fleet.host("alpha").home), before);
+}
+
+#[test]
+fn the_document_has_the_promised_fields() {
+    let fleet = one();
+    let ran = apply(&fleet, SITE, &[]);
+    let mut keys: Vec<&String> = ran.document.as_object().expect("a document").keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["command", "exit", "hosts", "run", "schema", "seconds", "totals"]);
+    let step = ran.step("alpha", "content");
+    for key in ["task", "module", "file", "line", "item", "outcome", "message", "diff", "status", "stdout", "stderr", "seconds"] {
+        assert!(step.get(key).is_some(), "{key}");
+    }
+    assert_eq!((step["module"].as_str(), step["line"].as_u64()), (Some("copy"), Some(7)));
+    assert_eq!(ran.document["hosts"]["alpha"]["outcome"], "changed");
+    assert_eq!(ran.document["hosts"]["alpha"]["totals"]["changed"], 5);
+}
+
+#[test]
+fn json_lines_tell_of_everything_as_it_happens() {
+    let fleet = one();
+    let path = fleet.write("play.toml", SITE).display().to_string();
+    let output = mutate(&fleet, &["apply", &path, "--output", "jsonl"]).output().expect("the program runs");
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let events: Vec<String> = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["event"].as_str().expect("an event").to_owned()).collect();
+    assert_eq!(events, ["run_start", "host_start", "step", "step", "step", "step", "handler", "host_end", "run_end"]);
+}
+
+#[test]
+fn a_failure_ends_one_host_and_not_the_others() {
+    let fleet = two();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'fails'\nshell = 'echo why >&2; exit 3'\nwhen = \"host.name == 'alpha'\"\n[[task]]\nname = 'after'\nfile = { path = '~/after', state = 'touch' }\n",
+        &[],
+    );
+    assert_eq!(ran.exit, 4);
+    assert_eq!(ran.outcomes("alpha"), ["failed"]);
+    assert_eq!(ran.outcomes("beta"), ["skipped", "changed"]);
+    let step = ran.step("alpha", "fails");
+    assert_eq!((step["status"].as_i64(), step["stderr"].as_str()), (Some(3), Some("why\n")));
+}
+
+#[test]
+fn handlers_stay_pending_after_a_failure_and_run_next_time() {
+    let fleet = one();
+    let playbook = |fails: bool| {
+        format!("hosts = 'all'\n[[task]]\nname = 'conf'\ncopy = {{ content = 'x', dest = '~/conf' }}\nnotify = 'reload'\n[[task]]\nname = 'breaks'\nfail = 'no'\nwhen = {fails}\n[[handler]]\nname = 'reload'\nshell = 'echo reloaded >>~/log'\n")
+    };
+    let failed = apply(&fleet, &playbook(true), &[]);
+    assert_eq!(failed.exit, 4);
+    assert_eq!(failed.document["hosts"]["alpha"]["pending_handlers"][0], "reload");
+    assert!(!fleet.host("alpha").home.join("log").exists());
+    let next = apply(&fleet, &playbook(false), &[]);
+    assert_eq!(next.exit, 0);
+    assert_eq!(next.outcomes("alpha"), ["ok", "skipped", "changed"]);
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("log")).expect("the log"), "reloaded\n");
+    assert_eq!(apply(&fleet, &playbook(false), &[]).outcomes("alpha"), ["ok", "skipped"]);
+}
+
+#[test]
+fn nothing_a_host_says_reaches_the_terminal_as_it_is() {
+    let fleet = one();
+    let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = \"printf '\\\\033]0;owned\\\\007\\\\033[2J'; exit 1\", always = true }\n").display().to_string();
+    let output = mutate(&fleet, &["apply", &path, "-vvv", "--color", "never"]).output().expect("the program runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("\\x1b]0;owned\\x07"), "{text}");
+    assert!(output.stdout.iter().all(|&byte| byte >= 0x20 || byte == b'\n' || byte == b'\t'));
+}
