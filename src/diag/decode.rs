@@ -201,6 +201,25 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    /// What came out of a template, as the wanted type: `"{{ port }}"` may stand for text and `"{{ text }}"` for a number.
+    fn converted(self, wanted: &str) -> Option<Kind> {
+        if !self.node.rendered {
+            return None;
+        }
+        match (&self.node.kind, wanted) {
+            (Kind::Integer(number), "Kind::Text(value)") => Some(Kind::Text(number.to_string())),
+            (Kind::Float(number), "Kind::Text(value)") => Some(Kind::Text(number.to_string())),
+            (Kind::Boolean(value), "Kind::Text(value)") => Some(Kind::Text(value.to_string())),
+            (Kind::Text(text), "Kind::Integer(value)") => text.trim().parse().ok().map(Kind::Integer),
+            (Kind::Text(text), "Kind::Boolean(value)") => match text.trim().to_lowercase().as_str() {
+                "true" | "yes" | "on" => Some(Kind::Boolean(true)),
+                "false" | "no" | "off" => Some(Kind::Boolean(false)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     fn of(self, node: &'a Node) -> Self {
         Reader { node, ..self }
     }
@@ -218,7 +237,8 @@ impl<'a> Reader<'a> {
 macro_rules! fits {
     ($($method:ident($pattern:pat) => $visit:ident($value:expr), later $later:ident($neutral:expr);)*) => {$(
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Problem> {
-            match &self.node.kind {
+            let converted = self.converted(stringify!($pattern));
+            match converted.as_ref().unwrap_or(&self.node.kind) {
                 $pattern => visitor.$visit($value).map_err(|problem: Problem| problem.at(self.node)),
                 Kind::Later => visitor.$later($neutral).map_err(|problem: Problem| problem.at(self.node)),
                 _ => Err(self.mismatch(&visitor)),

@@ -12,6 +12,8 @@ pub const LIMIT_BYTES: usize = 8 << 20;
 pub struct Node {
     pub span: Span,
     pub kind: Kind,
+    /// It came out of a template, where numbers and text are not told apart as strictly as in TOML.
+    pub rendered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +78,7 @@ impl Node {
     }
 
     pub fn new(span: &Span, kind: Kind) -> Self {
-        Self { span: span.clone(), kind }
+        Self { span: span.clone(), kind, rendered: false }
     }
 }
 
@@ -105,7 +107,7 @@ fn from_table(source: SourceId, span: Span, table: &DeTable<'_>, problems: &mut 
             value: from_value(source, Span { source, bytes: value.span() }, value.get_ref(), problems),
         })
         .collect();
-    Node { span, kind: Kind::Table(entries) }
+    Node { span, kind: Kind::Table(entries), rendered: false }
 }
 
 fn from_value(source: SourceId, span: Span, value: &DeValue<'_>, problems: &mut Vec<Diagnostic>) -> Node {
@@ -141,5 +143,5 @@ fn from_value(source: SourceId, span: Span, value: &DeValue<'_>, problems: &mut 
         ),
         DeValue::Table(table) => return from_table(source, span, table, problems),
     };
-    Node { span, kind }
+    Node { span, kind, rendered: false }
 }

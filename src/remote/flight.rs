@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::frame::{Frame, Verb};
+use super::frame::{Frame, Library, Verb};
 use super::shell::{Incoming, Shell};
 use super::wire::{Done, End, Kept, Lock, Reply};
 use super::HostFailure;
 
-/// Bytes on their way that the target has not answered. More would delay a kill behind them.
-const WINDOW_BYTES: usize = 32 << 10;
+/// Bytes on their way that the target has not answered. More than fits into a pipe (64 KiB) would delay a kill
+/// behind them.
+const WINDOW_BYTES: usize = 48 << 10;
 /// Between asking a task to end, ending it, and giving up on the shell.
 const KILL_GRACE: Duration = Duration::from_secs(5);
 /// Renews the lock's lease well before it ends.
@@ -129,8 +130,12 @@ impl Flight<'_> {
             if shell.gone {
                 return Err(HostFailure::Lost("the shell on the host has ended".into()));
             }
-            // What failed in an earlier flight does not stop this one.
-            shell.input.write(b"f=\n").await?;
+            // What failed in an earlier flight does not stop this one. Libraries go first, while the worker is idle and
+            // takes them at once, so that they do not count against the window.
+            let libraries: Vec<&'static Library> = self.frames[self.next..].iter().flat_map(|frame| frame.libraries.iter().copied()).collect();
+            let mut text = shell.definitions(&libraries);
+            text.extend_from_slice(b"f=\n");
+            shell.input.write(&text).await?;
         }
         self.head_since = Instant::now();
         let mut listening = true;
@@ -172,8 +177,7 @@ impl Flight<'_> {
 
     async fn send(&mut self, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
         let frame = &self.frames[self.next];
-        let mut text = shell.definitions(&frame.libraries);
-        text.extend_from_slice(&frame.line());
+        let mut text = frame.line();
         text.push(b'\n');
         if frame.is_answered() {
             if self.waiting.is_empty() {

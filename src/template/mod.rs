@@ -195,7 +195,7 @@ pub fn node_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
         }
         other => return Err(Trouble::new(format!("a {other} cannot be used as a value here"))),
     };
-    Ok(Node::new(&place.span, kind))
+    Ok(Node { rendered: true, ..Node::new(&place.span, kind) })
 }
 
 fn text_of(text: &str) -> Result<Kind, Trouble> {

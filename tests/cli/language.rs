@@ -53,7 +53,7 @@ register = "made"
 name = "all"
 debug = "{{ made.results | length }} {{ made.changed }}"
 [[task]]
-block = [{ name = "inner", command = { cmd = "touch {{ thing }}", chdir = "~", creates = "~/{{ thing }}" } }]
+block = [{ name = "inner", command = { cmd = "touch {{ thing }}", chdir = "~/", creates = "~/{{ thing }}" } }]
 loop = ["x", "y"]
 loop_control = { loop_var = "thing" }
 "#,
@@ -150,7 +150,7 @@ fn what_a_host_says_is_never_a_template() {
     let fleet = one();
     let ran = apply(
         &fleet,
-        "hosts = 'all'\n[[task]]\nname = 'say'\nshell = { cmd = \"printf '{%s 7*7 }}{%% raw' '{'\", probe = true }\nregister = 'said'\n[[task]]\nname = 'write'\ncopy = { content = '{{ said.stdout }}', dest = '~/said' }\n[[task]]\nname = 'show'\ndebug = '{{ said.stdout }}'\n",
+        "hosts = 'all'\n[[task]]\nname = 'say'\nshell = { cmd = \"printf '%s%s%s%s' '{' '{ 7*7 }}' '{' '% raw'\", probe = true }\nregister = 'said'\n[[task]]\nname = 'write'\ncopy = { content = '{{ said.stdout }}', dest = '~/said' }\n[[task]]\nname = 'show'\ndebug = '{{ said.stdout }}'\n",
         &[],
     );
     assert_eq!(ran.step("alpha", "show")["message"], "{{ 7*7 }}{% raw");
