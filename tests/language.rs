@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// The longest that one case may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Of the bad cases, every so-manyth is given to `apply`, too.
 const APPLY_EVERY: usize = 3;
 
@@ -49,7 +49,7 @@ fn every_page_is_run() {
     let mut found: Vec<String> = fs::read_dir(folder())
         .expect("the folder of the pages")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".md") && name != "README.md")
+        .filter(|name| Path::new(name).extension().is_some_and(|kind| kind == "md") && name != "README.md")
         .collect();
     found.sort();
     let mut listed: Vec<&str> = PAGES.to_vec();
@@ -104,7 +104,8 @@ fn run_page(page: &str) {
     for (number, case) in all.iter().enumerate() {
         let mut problems = case.problems(&case.arguments);
         let is_check = case.arguments.first().is_some_and(|word| word == "check");
-        if is_check && case.expect.status == 1 && number % APPLY_EVERY == 0 {
+        // Where `check` already goes wrong, `apply` would tell the same story once more.
+        if problems.is_empty() && is_check && case.expect.status == 1 && number % APPLY_EVERY == 0 {
             let mut arguments = case.arguments.clone();
             arguments[0] = "apply".into();
             let found = case.problems(&arguments);
@@ -294,13 +295,12 @@ fn words(text: &str) -> Vec<String> {
     for letter in text.chars() {
         match quote {
             Some(mark) if letter == mark => quote = None,
-            Some(_) => word.get_or_insert_default().push(letter),
             None if letter == '\'' || letter == '"' => {
                 quote = Some(letter);
                 word.get_or_insert_default();
             }
             None if letter.is_whitespace() => found.extend(word.take()),
-            None => word.get_or_insert_default().push(letter),
+            Some(_) | None => word.get_or_insert_default().push(letter),
         }
     }
     found.extend(word);

@@ -201,7 +201,7 @@ impl Walker {
         let forgiven = ending.outcome == Outcome::Failed && (ready.ignore_errors || self.is_rescued());
         self.remember(&ready.bound, result_value(&ending, ready));
         for (name, value) in &ending.report.variables {
-            self.results.entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
+            Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
         }
         let time = result.map_or(Duration::ZERO, |result| result.time);
         let hide = ready.no_log;
@@ -279,7 +279,7 @@ impl Walker {
                 self.series.entry(Arc::as_ptr(series) as usize).or_default().push(value);
             }
             _ => {
-                self.results.entries.insert(name.clone(), Entry::Value(value));
+                Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(value));
             }
         }
     }

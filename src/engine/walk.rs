@@ -72,7 +72,9 @@ pub(super) struct Walker {
     pub shells: HashMap<UserKey, Shell>,
     pub stop: watch::Receiver<Stop>,
     /// Registered results and set facts.
-    pub results: Layer,
+    pub results: Arc<Layer>,
+    /// `facts` as templates see it.
+    facts_layer: Arc<Layer>,
     facts: serde_json::Map<String, serde_json::Value>,
     /// Collectors that a text has asked for in passing.
     wanted_facts: std::collections::BTreeSet<String>,
@@ -133,7 +135,8 @@ impl Walker {
             link: None,
             shells: HashMap::new(),
             stop,
-            results: Layer::default(),
+            results: Arc::default(),
+            facts_layer: Arc::new(facts_layer(&serde_json::Map::new())),
             facts: serde_json::Map::new(),
             wanted_facts: std::collections::BTreeSet::new(),
             series: HashMap::new(),
@@ -177,6 +180,10 @@ impl Walker {
             Err(halt) => Err(halt),
         };
         self.todo.clear();
+        // Whoever waits for other hosts now must not keep this one locked.
+        for shell in self.shells.values_mut() {
+            shell.unlock().await;
+        }
         match ended {
             Ok(()) | Err(Halt::EndPlay) => {}
             Err(Halt::EndHost) => self.finished = true,
@@ -253,10 +260,7 @@ impl Walker {
         loop {
             self.stopped()?;
             if let Some(pause) = self.pause.take() {
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {}
-                    () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
-                }
+                self.rest(pause).await?;
             }
             self.make_ready();
             match self.todo.front() {
@@ -288,6 +292,23 @@ impl Walker {
             }
             self.ask().await?;
             self.commit().await?;
+        }
+    }
+
+    /// Waits, and lets the host know meanwhile that somebody still holds its lock.
+    async fn rest(&mut self, pause: std::time::Duration) -> Result<(), Halt> {
+        let end = tokio::time::Instant::now() + pause;
+        let mut beat = tokio::time::interval(std::time::Duration::from_secs(15));
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return Ok(()),
+                () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
+                _ = beat.tick() => {
+                    for shell in self.shells.values_mut() {
+                        shell.beat().await;
+                    }
+                }
+            }
         }
     }
 
@@ -384,6 +405,7 @@ impl Walker {
             _ => return Err(Halt::Stopped),
         };
         self.facts.extend(facts::read(wanted, &answer));
+        self.facts_layer = Arc::new(facts_layer(&self.facts));
         Ok(())
     }
 
@@ -595,11 +617,11 @@ impl Walker {
 
     /// The variables that a task sees, where `unsettled` names are known later.
     pub fn scope(&self, bound: &Bound, unsettled: Vec<String>) -> Arc<crate::template::Scope> {
-        let mut results = vec![Arc::new(facts_layer(&self.facts))];
+        let mut results = vec![self.facts_layer.clone()];
         if !unsettled.is_empty() {
             results.push(Arc::new(step::later_layer(unsettled)));
         }
-        results.push(Arc::new(self.results.clone()));
+        results.push(self.results.clone());
         let play = self.play.of(&self.shared);
         self.plan.view.task_scope(&self.shared.input, play, &bound.task, &bound.bindings, &results)
     }
@@ -615,7 +637,7 @@ impl Walker {
             ("results", Value::from(results)),
         ]);
         if let Some(name) = &task.register {
-            self.results.entries.insert(name.clone(), Entry::Value(combined));
+            Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(combined));
         }
     }
 

@@ -1,4 +1,7 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2154 # q, core_bytes, core_first and the remembered answers come from frames
+# shellcheck disable=SC2016 # texts for other shells are meant literally
+# shellcheck disable=SC2015 # `A && B || C` where B cannot fail, or C is right for both
 # core: the shell that stays open on a host. It is sent once, and then evaluates one frame per line of its stdin.
 #
 # Two processes. The supervisor always reads the channel, so that a kill or a heartbeat reaches the host while a
@@ -322,8 +325,13 @@ L() {
   core_ours && core_locked ours '' || core_locked lost 'another run has taken over the lock of this host'
 }
 
-core_leave() {
+core_release() {
   core_ours && rm -rf "$st/lock"
+  core_owner=''
+}
+
+core_leave() {
+  core_release
   printf '%s bye\n' "$m" 2>/dev/null
 }
 

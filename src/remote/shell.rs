@@ -201,9 +201,17 @@ impl Shell {
         }
     }
 
-    /// Releases the lock and ends the shell; waits a moment for both.
+    /// Releases the lock, if it is held.
+    pub async fn unlock(&mut self) {
+        if self.locked && !self.gone && self.input.write(b"core_release\n").await.is_err() {
+            self.gone = true;
+        }
+        self.locked = false;
+    }
+
+    /// Ends the shell, and with it the lock; waits a moment for both.
     pub async fn close(mut self) {
-        if !self.gone && self.input.write(b"Q\n").await.is_ok() && self.locked {
+        if !self.gone && self.input.write(b"Q\n").await.is_ok() {
             let ended = async {
                 while let Some(event) = self.incoming.recv().await {
                     if matches!(event, Incoming::Closed { .. } | Incoming::Failed(_)) {
@@ -226,7 +234,7 @@ fn pending(text: &[u8]) -> Vec<Pending> {
 }
 
 /// 128 random bits in hexadecimal.
-fn random_word() -> String {
+pub(super) fn random_word() -> String {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).expect("the system has a source of randomness");
     bytes.iter().fold(String::with_capacity(32), |mut word, byte| {

@@ -1,4 +1,5 @@
 # shellcheck shell=sh
+# shellcheck disable=SC2154 # n comes from core
 # small: the helpers that every library may use, in the open shell and in a task's own shell.
 
 # Prints a string on one line: backslash doubled, newline as \n.

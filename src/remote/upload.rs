@@ -3,9 +3,13 @@
 use std::io::Write as _;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use super::opening::Become;
-use super::pipe::Event;
+use super::pipe::{Event, Input};
+use super::shell::random_word;
 use super::{HostFailure, Link};
+use crate::secret::Secret;
 use crate::shell::quoted;
 
 /// Without a byte taken by the host for this long, it is taken for lost.
@@ -17,24 +21,25 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// # Errors
 /// When the host does not take the bytes: no room, no such folder, no contact.
 pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8]) -> Result<(), HostFailure> {
-    // The path stands on the first line, octal where it is not plain, so that the command line stays constant.
-    const RECEIVE: &str = r#"umask 077;IFS= read -r p;f=$(printf %bx "$p");f=${f%x};set -C;if read -r z&&[ "$z" = z ];then gzip -dc >"$f";else cat >"$f";fi&&printf done"#;
-    let name = |user: &Become| quoted(&user.user);
+    // The path stands on the first line, octal, so that the command line stays constant.
+    const RECEIVE: &str = r#"printf ready;umask 077;IFS= read -r p;f=$(printf %bx "$p");f=${f%x};set -C;cat >"$f"&&printf done"#;
+    let prompt = format!("[{}]", random_word());
     let command = match user {
         None => format!("exec sh -c '{RECEIVE}' sh"),
-        Some(user) if user.password.is_none() => format!("exec sudo -n -H -u {} -- sh -c '{RECEIVE}' sh", name(user)),
-        Some(user) => format!("exec sudo -S -p '' -H -u {} -- sh -c '{RECEIVE}' sh", name(user)),
+        Some(user) => {
+            let asking = if user.password.is_some() { format!("-S -p '{prompt}'") } else { "-n".to_owned() };
+            format!("exec sudo {asking} -H -u {} -- sh -c '{RECEIVE}' sh", quoted(&user.user))
+        }
     };
     let (mut input, mut events) = link.start(&command).await?;
-    let mut head = Vec::new();
     if let Some(password) = user.and_then(|user| user.password.as_ref()) {
-        head.extend_from_slice(password.expose().as_bytes());
-        head.push(b'\n');
+        give_password(password, &prompt, &mut input, &mut events).await?;
     }
+    let mut head = Vec::new();
     for &byte in path {
         let _infallible = write!(head, "\\0{byte:03o}");
     }
-    head.extend_from_slice(b"\n-\n");
+    head.push(b'\n');
     let sending = async {
         input.write(&head).await?;
         for chunk in bytes.chunks(CHUNK_BYTES) {
@@ -66,4 +71,41 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         (None, Err(failure)) => Err(failure),
         (None, Ok(())) => Err(HostFailure::Lost("the connection was closed during an upload".into())),
     }
+}
+
+/// Waits until sudo asks, which it may not do at all, and answers once. Nothing else may reach the command before.
+async fn give_password(
+    password: &Secret,
+    prompt: &str,
+    input: &mut Input,
+    events: &mut mpsc::Receiver<Event>,
+) -> Result<(), HostFailure> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let answered = async {
+        let mut asked = false;
+        while let Some(event) = events.recv().await {
+            match event {
+                Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
+                Event::Stderr(more) if stderr.len() < 4096 => stderr.extend(more),
+                Event::Closed(_) => break,
+                _ => {}
+            }
+            if stdout.ends_with(b"ready") {
+                return Ok(());
+            }
+            let prompts = String::from_utf8_lossy(&stderr).matches(prompt).count();
+            if prompts > 1 {
+                break;
+            }
+            if prompts == 1 && !asked {
+                asked = true;
+                let mut line = password.expose().as_bytes().to_vec();
+                line.push(b'\n');
+                input.write(&line).await?;
+                zeroize::Zeroize::zeroize(&mut line);
+            }
+        }
+        Err(HostFailure::Become("sudo did not accept the password for an upload".into()))
+    };
+    tokio::time::timeout(STALL_LIMIT, answered).await.unwrap_or_else(|_| Err(HostFailure::Become("sudo did not answer".into())))
 }

@@ -30,9 +30,9 @@ fn file_keeps_the_laws() {
     // error (a file, not a directory)
     law::<File>("echo x >f", "path = '~/f'\nstate = 'directory'", &[], "error: `~/f` is a file, not a directory; remove it first (state = \"absent\")");
     // absent -> link
-    law::<File>("", r##"path = '~/l'
+    law::<File>("", r#"path = '~/l'
 state = 'link'
-src = "it's -> here""##, &[], "absent -> link to it's -> here");
+src = "it's -> here""#, &[], "absent -> link to it's -> here");
     // link to old -> link to new
     law::<File>("ln -s old l", "path = '~/l'\nstate = 'link'\nsrc = 'new'", &[], "link to old -> link to new");
     // the link changes, `d` stays empty
@@ -76,17 +76,17 @@ fn stat_keeps_the_laws() {
 #[test]
 fn copy_keeps_the_laws() {
     // absent -> file, exactly these bytes
-    law::<Copy>("", r##"content = "a\\b 'c' %s $HOME\n\u00e9\t"
-dest = '~/f'"##, &[], "absent -> file");
+    law::<Copy>("", r#"content = "a\\b 'c' %s $HOME\n\u00e9\t"
+dest = '~/f'"#, &[], "absent -> file");
     // content replaced, mode 0640 stays
-    law::<Copy>("echo old >f; chmod 640 f", r##"content = "new\n"
-dest = '~/f'"##, &[], "old content -> new content");
+    law::<Copy>("echo old >f; chmod 640 f", r#"content = "new\n"
+dest = '~/f'"#, &[], "old content -> new content");
     // 0600 -> 0644
-    law::<Copy>(r##"printf 'new\n' >f; chmod 600 f"##, r##"content = "new\n"
+    law::<Copy>(r#"printf 'new\n' >f; chmod 600 f"#, r#"content = "new\n"
 dest = '~/f'
-mode = '0644'"##, &[], "0600 -> 0644");
+mode = '0644'"#, &[], "0600 -> 0644");
     // replaced through an upload
-    law::<Copy>(r##"printf 'a\0b' >f"##, "src = 'bin'\ndest = '~/f'", &[("bin", file(&(0..40_000_u32).map(|at| (at % 256) as u8).collect::<Vec<_>>()))], "old content -> new content");
+    law::<Copy>(r#"printf 'a\0b' >f"#, "src = 'bin'\ndest = '~/f'", &[("bin", file(&(0..40_000_u32).map(|at| (at % 256) as u8).collect::<Vec<_>>()))], "old content -> new content");
     // error (the folder does not exist)
     law::<Copy>("", "content = 'x'\ndest = '~/no/such/f'", &[], "error: the folder ~/no/such does not exist; make it with a `file` task first");
     // in place
@@ -102,15 +102,15 @@ mode = '0644'"##, &[], "0600 -> 0644");
     // b replaced, mode stays
     law::<Copy>("echo src >a; echo old >b", "src = '~/a'\nremote_src = true\ndest = '~/b'", &[], "old content -> new content");
     // absent -> file
-    law::<Copy>("", r##"content = "good\n"
+    law::<Copy>("", r#"content = "good\n"
 dest = '~/f'
-validate = 'grep -q good %s'"##, &[], "absent -> file");
+validate = 'grep -q good %s'"#, &[], "absent -> file");
     // absent -> tree; the undo removes `~/x` too
     law::<Copy>("", "src = 'site/'\ndest = '~/x/www'", &[("site/", site(None))], "6 of 6 entries differ -> as on the controller");
     // a replaced (mode 0600 stays), the rest made, `own` stays
     law::<Copy>("mkdir -p www/sub; echo old >www/a; chmod 600 www/a; echo mine >www/own", "src = 'site/'\ndest = '~/www'", &[("site/", site(None))], "4 of 6 entries differ -> as on the controller");
     // only modes
-    law::<Copy>(r##"mkdir -p x www/sub; printf 'new a\\n' >www/a; printf '#!/bin/sh\\n' >www/sub/-d; printf '%s\\n' "\\\\ 'b' \$c" >'www/sub/b c'; ln -s sub www/now; chmod 755 www/sub/-d"##, "src = 'site/'\ndest = '~/www'\nmode = '0640'\ndirectory_mode = '0750'", &[("site/", site(None))], "5 of 6 entries differ -> as on the controller");
+    law::<Copy>(r#"mkdir -p x www/sub; printf 'new a\\n' >www/a; printf '#!/bin/sh\\n' >www/sub/-d; printf '%s\\n' "\\\\ 'b' \$c" >'www/sub/b c'; ln -s sub www/now; chmod 755 www/sub/-d"#, "src = 'site/'\ndest = '~/www'\nmode = '0640'\ndirectory_mode = '0750'", &[("site/", site(None))], "5 of 6 entries differ -> as on the controller");
     // made through one upload
     law::<Copy>("", "src = 'site/'\ndest = '~/www'", &[("site/", site(Some(100_000)))], "7 of 7 entries differ -> as on the controller");
     // error (a link to `/etc`)
@@ -122,27 +122,27 @@ fn template_keeps_the_laws() {
     // absent -> file 0640
     law::<Template>("", "src = 't.j2'\ndest = '~/f'\nmode = 'u=rw,g=r,o='", &[("t.j2", file(b"hello\n"))], "absent -> file");
     // replaced
-    law::<Template>(r##"mkdir "d 'q'"; echo x >"d 'q'/t.j2""##, r##"src = 't.j2'
-dest = "~/d 'q'/""##, &[("t.j2", file(b"hello\n"))], "old content -> new content");
+    law::<Template>(r#"mkdir "d 'q'"; echo x >"d 'q'/t.j2""#, r#"src = 't.j2'
+dest = "~/d 'q'/""#, &[("t.j2", file(b"hello\n"))], "old content -> new content");
 }
 
 #[test]
 fn lineinfile_keeps_the_laws() {
     // last `a=` replaced
-    law::<Lineinfile>(r##"printf 'a=1\nb=2\na=3\n' >f"##, "path = '~/f'\nregexp = '^a='\nline = 'a=9'", &[], "old content -> new content");
+    law::<Lineinfile>(r#"printf 'a=1\nb=2\na=3\n' >f"#, "path = '~/f'\nregexp = '^a='\nline = 'a=9'", &[], "old content -> new content");
     // BOM, CRLF, `\377` and the missing newline stay
-    law::<Lineinfile>(r##"printf '\357\273\277a=1\r\nb\377\r\nlast' >f; chmod 604 f"##, "path = '~/f'\nregexp = '^a='\nline = 'a=2'", &[], "old content -> new content");
+    law::<Lineinfile>(r#"printf '\357\273\277a=1\r\nb\377\r\nlast' >f; chmod 604 f"#, "path = '~/f'\nregexp = '^a='\nline = 'a=2'", &[], "old content -> new content");
     // added at the end, NUL stays
-    law::<Lineinfile>(r##"printf 'x\0y\nb\n' >f"##, "path = '~/f'\nline = 'c'", &[], "old content -> new content");
+    law::<Lineinfile>(r#"printf 'x\0y\nb\n' >f"#, "path = '~/f'\nline = 'c'", &[], "old content -> new content");
     // after `#h`
-    law::<Lineinfile>(r##"printf 'a\n#h\nb\n' >f"##, "path = '~/f'\nline = 'n'\ninsertafter = '^#h'", &[], "old content -> new content");
+    law::<Lineinfile>(r#"printf 'a\n#h\nb\n' >f"#, "path = '~/f'\nline = 'n'\ninsertafter = '^#h'", &[], "old content -> new content");
     // `k = new # why` (in place afterwards)
-    law::<Lineinfile>(r##"printf 'k = old # why\n' >f"##, r##"path = '~/f'
+    law::<Lineinfile>(r#"printf 'k = old # why\n' >f"#, r#"path = '~/f'
 regexp = '^(k\s*=\s*)\S+(.*)$'
 line = '\1new\2'
-backrefs = true"##, &[], "old content -> new content");
+backrefs = true"#, &[], "old content -> new content");
     // `b` alone
-    law::<Lineinfile>(r##"printf '#a\nb\n#c' >f"##, "path = '~/f'\nregexp = '^#'\nstate = 'absent'", &[], "old content -> new content");
+    law::<Lineinfile>(r#"printf '#a\nb\n#c' >f"#, "path = '~/f'\nregexp = '^#'\nstate = 'absent'", &[], "old content -> new content");
     // absent -> file
     law::<Lineinfile>("", "path = '~/f'\nline = 'x'\ncreate = true\nmode = '0600'", &[], "absent -> file");
     // error (does not exist)

@@ -1,0 +1,136 @@
+//! The house: who imports whom, a head comment in every file, every module listed, every script clean.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The rooms by floor; imports go down.
+const FLOORS: &[&[&str]] = &[
+    &["diag", "secret", "shell"],
+    &["inventory", "module", "remote", "template"],
+    &["event", "modules", "playbook"],
+    &["engine", "render"],
+    &["cli"],
+];
+
+/// Imports between rooms of one floor that are meant.
+const SAME_FLOOR: &[(&str, &str)] = &[
+    // Settings and arguments share their types.
+    ("inventory", "module"),
+    // Variables of hosts are layers of a scope.
+    ("inventory", "template"),
+    // A module names the libraries that its scripts use.
+    ("module", "remote"),
+];
+
+/// `modules` uses the reserved names of the inventory, `render` folds host names; both are a floor below.
+fn floor(room: &str) -> Option<usize> {
+    FLOORS.iter().position(|rooms| rooms.contains(&room))
+}
+
+fn sources(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(sources(&path, ending));
+        } else if path.extension().is_some_and(|kind| kind == ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn imports_go_down() {
+    let source = root().join("src");
+    let mut wrong = Vec::new();
+    for path in sources(&source, "rs") {
+        let relative = path.strip_prefix(&source).expect("below src");
+        let Some(room) = relative.components().next().map(|part| part.as_os_str().to_string_lossy().into_owned()) else { continue };
+        let Some(own) = floor(&room) else { continue };
+        let text = std::fs::read_to_string(&path).expect("a source");
+        for (number, line) in text.lines().enumerate() {
+            for part in line.split("crate::").skip(1) {
+                let name: String = part.chars().take_while(|letter| letter.is_ascii_alphanumeric() || *letter == '_').collect();
+                let Some(other) = floor(&name) else { continue };
+                let allowed = name == room || other < own || other == own && SAME_FLOOR.contains(&(room.as_str(), name.as_str()));
+                if !allowed {
+                    wrong.push(format!("{}:{}: `{room}` uses `{name}`", relative.display(), number + 1));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_of_the_house_is_on_a_floor() {
+    let rooms: BTreeSet<String> = std::fs::read_dir(root().join("src"))
+        .expect("src")
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    let known: BTreeSet<String> = FLOORS.iter().flat_map(|rooms| rooms.iter()).map(|room| (*room).to_owned()).collect();
+    assert_eq!(rooms, known);
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    let missing: Vec<String> = sources(&root().join("src"), "rs")
+        .into_iter()
+        .filter(|path| !std::fs::read_to_string(path).expect("a source").starts_with("//!"))
+        .map(|path| path.display().to_string())
+        .collect();
+    assert!(missing.is_empty(), "no `//!` at the head of {}", missing.join(", "));
+}
+
+#[test]
+fn every_module_is_listed() {
+    let list = std::fs::read_to_string(root().join("src/modules/mod.rs")).expect("the list");
+    let mut declared = BTreeMap::new();
+    for path in sources(&root().join("src/modules"), "rs") {
+        let text = std::fs::read_to_string(&path).expect("a module");
+        if let Some(name) = text.lines().find_map(|line| line.trim().strip_prefix("const NAME: &'static str = \"")) {
+            declared.insert(name.trim_end_matches("\";").to_owned(), path);
+        }
+    }
+    for (name, path) in &declared {
+        let room = name.as_str();
+        assert!(list.contains(&format!("registration::<{room}::")), "`{name}` of {} is not listed", path.display());
+    }
+    assert!(declared.len() >= 17, "{declared:?}");
+}
+
+#[test]
+fn scripts_are_posix() {
+    let scripts = sources(&root().join("src"), "sh");
+    assert!(scripts.len() > 10);
+    let output = match std::process::Command::new("shellcheck").args(["-s", "sh"]).args(&scripts).output() {
+        Ok(output) => output,
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "shellcheck must be there in CI: {error}");
+            return;
+        }
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn scripts_survive_losing_their_comments_and_indentation() {
+    for path in sources(&root().join("src"), "sh") {
+        let text = std::fs::read_to_string(&path).expect("a script");
+        let sent = mutate::remote::without_comments(&text);
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), sent).expect("writing");
+        for shell in [&["sh", "-n"][..], &["bash", "--posix", "-n"]] {
+            let output = std::process::Command::new(shell[0]).args(&shell[1..]).arg(file.path()).output().expect("a shell");
+            assert!(output.status.success(), "{}: {}", path.display(), String::from_utf8_lossy(&output.stderr));
+        }
+    }
+}
