@@ -157,13 +157,13 @@ fn a_killed_controller_starts_nothing_more_and_leaves_no_half_file() {
         playbook.push_str(&format!("[[task]]\ncopy = {{ content = '{content}{{{{ round }}}}', dest = '~/file-{number}' }}\n"));
     }
     let path = fleet.write("play.toml", &playbook).display().to_string();
-    for round in 0..15_u64 {
+    for round in 0..50_u64 {
         let mut child = mutate(&fleet, &["apply", &path, "-e", &format!("round={round}")]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
-        std::thread::sleep(Duration::from_millis(30 + round * 17 % 200));
+        std::thread::sleep(Duration::from_millis(20 + round * 37 % 400));
         let _gone = child.kill();
         let _reaped = child.wait();
-        // The step that had begun may end; nothing begins after that.
-        std::thread::sleep(Duration::from_millis(150));
+        // The step that had begun may end, and the end of the connection needs a moment to be seen; nothing begins after.
+        std::thread::sleep(Duration::from_millis(400));
         let begun = begins(&home);
         std::thread::sleep(Duration::from_millis(200));
         assert_eq!(begins(&home), begun, "round {round}");
@@ -199,4 +199,54 @@ fn wait_for(path: &std::path::Path) {
 fn signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process id"));
     nix::sys::signal::kill(pid, signal).expect("the program is there");
+}
+
+#[test]
+fn any_login_shell_will_do() {
+    let mut tried = 0;
+    for shell in ["/bin/sh", "/bin/bash", "/usr/bin/zsh", "/usr/bin/fish", "/usr/bin/tcsh", "/usr/bin/mksh", "/usr/bin/ksh93"] {
+        if !std::path::Path::new(shell).exists() {
+            continue;
+        }
+        tried += 1;
+        let noise = "printed by a profile, without an end".to_owned();
+        let fleet = Fleet::start(&["alpha"], &Faults { shell: Some(shell.into()), noise, ..Faults::default() });
+        // Every library of every probe travels in the command line, past the login shell.
+        let playbook = r#"
+hosts = "all"
+[[task]]
+name = "facts"
+debug = "{{ facts.user }} it's \"quoted\" !x \\ `date` $HOME"
+[[task]]
+package = { name = "no-such-package", state = "absent" }
+ignore_errors = true
+[[task]]
+service = { name = "no-such-service", enabled = true }
+ignore_errors = true
+check_mode = true
+[[task]]
+copy = { content = "it's\n", dest = "~/it's" }
+[[task]]
+shell = { cmd = "echo \"$0\" 'it''s'", probe = true }
+"#;
+        let ran = apply(&fleet, playbook, &[]);
+        assert!(ran.exit == 0, "{shell}: {} {}", ran.stderr, ran.document);
+        assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("it's")).expect(shell), "it's\n");
+    }
+    assert!(tried >= 2);
+}
+
+#[test]
+fn names_that_are_no_utf8_are_copied_exactly() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let fleet = one();
+    let odd = std::ffi::OsStr::from_bytes(b"caf\xe9 \xff");
+    let folder = fleet.folder.path().join("files/tree");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(odd), b"\0\xff\n").expect("a file");
+    let playbook = "hosts = 'all'\n[[task]]\ncopy = { src = 'tree/', dest = '~/copied' }\n";
+    let ran = apply(&fleet, playbook, &[]);
+    assert_eq!(ran.exit, 0, "{}", ran.document);
+    assert_eq!(std::fs::read(fleet.host("alpha").home.join("copied").join(odd)).expect("the copy"), b"\0\xff\n");
+    assert_eq!(apply(&fleet, playbook, &[]).document["totals"]["ok"], 1);
 }
