@@ -55,7 +55,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         command: command.to_owned(),
         limit: common.limit.clone(),
         exclude: common.exclude.clone(),
-        forks: common.forks,
+        forks: usize::from(common.forks),
         login,
         ..Options::default()
     };

@@ -43,7 +43,12 @@ fn list() -> String {
 }
 
 fn manual(module: &Registration) -> String {
-    let schema = (module.schema)().to_value();
+    let mut schema = (module.schema)().to_value();
+    // A module that shares its parameters with another one refers to them.
+    if let Some(shared) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')).and_then(|path| schema.pointer(path)).cloned() {
+        schema["properties"] = shared["properties"].clone();
+        schema["required"] = shared["required"].clone();
+    }
     let mut text = format!("{}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
     if let Some(main) = module.main {
         text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));

@@ -36,8 +36,8 @@ pub struct Common {
     #[arg(long, help_heading = "Connection")]
     pub accept_new_host_keys: bool,
     /// How many hosts to work on at the same time.
-    #[arg(short = 'f', long, alias = "fanout", value_name = "N", default_value_t = 64, help_heading = "Connection")]
-    pub forks: usize,
+    #[arg(short = 'f', long, alias = "fanout", value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..), help_heading = "Connection")]
+    pub forks: u16,
 
     /// Become another user on the hosts.
     #[arg(short = 'b', long = "become", help_heading = "Privilege")]

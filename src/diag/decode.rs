@@ -53,14 +53,27 @@ pub fn decode_with<T: DeserializeOwned>(node: &Node, noun: &str, problems: &mut 
 fn remove(node: &mut Node, span: &Span) -> bool {
     match &mut node.kind {
         Kind::Table(entries) => {
-            let before = entries.len();
-            entries.retain(|entry| entry.value.span != *span);
-            entries.len() < before || entries.iter_mut().any(|entry| remove(&mut entry.value, span))
+            if let Some(at) = entries.iter().position(|entry| entry.value.span == *span) {
+                // At first it fits everything, so that nobody says that it is missing; then it goes.
+                if entries[at].value.kind == Kind::Later {
+                    entries.remove(at);
+                } else {
+                    entries[at].value.kind = Kind::Later;
+                }
+                return true;
+            }
+            entries.iter_mut().any(|entry| remove(&mut entry.value, span))
         }
         Kind::List(items) => {
-            let before = items.len();
-            items.retain(|item| item.span != *span);
-            items.len() < before || items.iter_mut().any(|item| remove(item, span))
+            if let Some(at) = items.iter().position(|item| item.span == *span) {
+                if items[at].kind == Kind::Later {
+                    items.remove(at);
+                } else {
+                    items[at].kind = Kind::Later;
+                }
+                return true;
+            }
+            items.iter_mut().any(|item| remove(item, span))
         }
         _ => false,
     }
@@ -183,7 +196,10 @@ fn plain(expected: &str) -> String {
         "a map" => "a table".into(),
         other if other.starts_with("struct ") => "a table".into(),
         other if other.starts_with("u8") || other.starts_with("u16") || other.starts_with("u32") || other.starts_with("u64") => {
-            "a whole number from 0".into()
+            match &other[..3] {
+                "u16" => "a whole number from 0 to 65535".into(),
+                _ => "a whole number from 0".into(),
+            }
         }
         other if other.starts_with("i8") || other.starts_with("i16") || other.starts_with("i32") || other.starts_with("i64") => {
             "a whole number".into()
@@ -420,7 +436,11 @@ struct Pairs<'a> {
 
 impl Pairs<'_> {
     fn report_unknown(&self, key: &Key, known: &[&str]) {
-        let message = format!("unknown {} `{}`", self.reader.noun, key.name);
+        // `parameter of X` becomes `parameter NAME of X`.
+        let message = match self.reader.noun.split_once(" of ") {
+            Some((what, of)) => format!("unknown {what} `{}` of {of}", key.name),
+            None => format!("unknown {} `{}`", self.reader.noun, key.name),
+        };
         let mut diagnostic = Diagnostic::error("unknown-key", &key.span, message).suggest(&key.name, known.iter().copied());
         if diagnostic.help.is_none() {
             diagnostic.help = Some(format!("known here: {}", known.join(", ")));
@@ -504,11 +524,10 @@ mod tests {
     fn every_problem_is_reported_in_one_go() {
         let expected = "error[arg-type]: `name` must be text
 error[arg-type]: `gid` must be a whole number from 0
-error[unknown-key]: unknown parameter of group `stat`
+error[unknown-key]: unknown parameter `stat` of group
   = help: did you mean `state`?
 error[arg-value]: `state`: `abesnt` is not one of `present`, `absent`
-  = help: did you mean `absent`?
-error[missing]: `name` is missing";
+  = help: did you mean `absent`?";
         let text = "name = 4\ngid = 'x'\nstat = 1\nstate = 'abesnt'";
         let mut found: Vec<_> = check(text).lines().map(str::to_owned).collect();
         let mut wanted: Vec<_> = expected.lines().map(str::to_owned).collect();

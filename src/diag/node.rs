@@ -91,10 +91,21 @@ pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> No
         return Node::new(&whole, Kind::Table(Vec::new()));
     }
     let (table, errors) = DeTable::parse_recoverable(text);
+    let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
+    if !errors.is_empty() && (first.starts_with("- ") || first == "---") {
+        let start = Span { source, bytes: 0..1 };
+        problems.push(Diagnostic::error("syntax", &start, "this looks like YAML, but it must be TOML"));
+        return Node::new(&whole, Kind::Table(Vec::new()));
+    }
+    let has_errors = !errors.is_empty();
     for error in errors {
         let bytes = error.span().unwrap_or(0..0);
         let span = Span { source, bytes };
         problems.push(Diagnostic::error("syntax", &span, error.message().to_owned()));
+    }
+    if has_errors {
+        // What is left after a slip of the pen would only be judged wrongly.
+        return Node::new(&whole, Kind::Table(Vec::new()));
     }
     from_table(source, whole, table.get_ref(), problems)
 }

@@ -119,7 +119,7 @@ impl Walker {
                     let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some();
                     user = Some(wanted.clone());
                     if let Some(upload) = uploads {
-                        self.shell(&wanted, &[]).await?;
+                        self.lock(&wanted).await?;
                         if let Err(failure) = self.upload(&wanted, &upload).await {
                             frames.pop();
                             planned.push(Planned::Here(Box::new(Ending::failed(failure.to_string()))));
@@ -151,6 +151,11 @@ impl Walker {
             _ => None,
         };
         self.settle_flight(planned, changes, results)
+    }
+
+    /// Takes the lock where it is not held yet, before bytes are sent ahead of a change.
+    async fn lock(&mut self, user: &UserKey) -> Result<(), Halt> {
+        self.fly_locked(user, Vec::new()).await.map(|_| ())
     }
 
     /// Takes the lock where it is not held yet, and sends the changes.
@@ -243,7 +248,10 @@ impl Walker {
                 if changes_before || (!is_check && ready.epoch != self.epoch && !matches!(ready.question, Question::None)) {
                     return Judged::AskAgain;
                 }
-                Judged::Here(Box::new(Ending::failed(message).with_answer(answer)))
+                let ending = Ending::failed(message);
+                // What our own questions say is already in the message.
+                let by_user = matches!(ready.question, Question::Run(_));
+                Judged::Here(Box::new(if by_user { ending.with_answer(answer) } else { ending }))
             }
             Ok(Verdict::InPlace(report)) => {
                 let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
@@ -430,6 +438,7 @@ impl Walker {
         };
         ending = ending.change(change);
         ending.status = done.status;
+        ending.ran = matches!(done.end, End::Changed | End::Ran | End::Failed | End::Unconverged);
         ending.shows_output = change.apply.by_user || ending.outcome == Outcome::Failed;
         ending
     }

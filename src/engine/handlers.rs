@@ -47,11 +47,11 @@ impl Walker {
     }
 
     /// Handlers that an earlier run has notified are to run in this one.
-    pub(super) fn remember_pending(&mut self, user: &UserKey, shell: &Shell) {
+    pub(super) fn remember_pending(&mut self, user: &UserKey, pending: &[crate::remote::Pending]) {
         let count = self.play.of(&self.shared).handlers.len();
         for at in 0..count {
             let (id, _) = handler_id(&self.shared, &self.play, at);
-            if shell.pending.iter().any(|pending| pending.id == id) {
+            if pending.iter().any(|pending| pending.id == id) {
                 let shells = self.notified.entry(at).or_default();
                 if !shells.contains(user) {
                     shells.push(user.clone());

@@ -72,6 +72,7 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
             prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts });
         }
     }
+    check_tags(input, problems);
     if let Some(wanted) = &input.options.start_at_task {
         check_start(input, wanted, problems);
     }
@@ -144,8 +145,9 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
         match pattern_hosts(input, &text) {
             Ok(hosts) => found.extend(hosts),
             Err(mismatches) => {
+                let is_typed = input.sources.get(node.span.source).name == "command line";
                 for (message, help) in mismatches {
-                    let mut diagnostic = Diagnostic::error("unknown-host", &node.span, message);
+                    let mut diagnostic = if is_typed { Diagnostic::general("no-host", message) } else { Diagnostic::error("unknown-host", &node.span, message) };
                     diagnostic.help = help;
                     problems.push(diagnostic);
                 }
@@ -160,6 +162,14 @@ fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems
     let view = HostView::new(input, name, group_value, run);
     let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
     let login = &options.login;
+    for (setting, is_set) in [("password_file", settings.password_file.is_some())] {
+        if is_set {
+            problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `{setting}`, which this version of mutate does not do yet")));
+        }
+    }
+    if let Some(method) = settings.become_method.as_deref().filter(|method| *method != "sudo") {
+        problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `become_method = \"{method}\"`, and this version of mutate knows `sudo` only")));
+    }
     if !settings.jump.is_empty() {
         problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `jump`, which this version of mutate does not do yet")));
     }
@@ -213,6 +223,29 @@ fn check_start(input: &Input, wanted: &str, problems: &mut Vec<Diagnostic>) {
     if !names.iter().any(|name| name == wanted) {
         let diagnostic = Diagnostic::general("unknown-task", format!("`--start-at-task`: no task is named `{wanted}`"));
         problems.push(diagnostic.suggest(wanted, names.iter().map(String::as_str)));
+    }
+}
+
+/// A tag that no task has is a slip: it would choose nothing, and look like success.
+fn check_tags(input: &Input, problems: &mut Vec<Diagnostic>) {
+    let mut known: BTreeSet<&str> = BTreeSet::from(["all", "always", "never"]);
+    for play in input.playbooks.iter().flat_map(|playbook| &playbook.plays) {
+        for task in play.tasks.iter().chain(&play.handlers) {
+            collect_tags(task, &mut known);
+        }
+    }
+    for (flag, tags) in [("-t", &input.options.tags), ("--skip-tags", &input.options.skip_tags)] {
+        for tag in tags.iter().filter(|tag| !known.contains(tag.as_str())) {
+            let diagnostic = Diagnostic::general("unknown-tag", format!("`{flag} {tag}`: no task has this tag"));
+            problems.push(diagnostic.suggest(tag, known.iter().copied()));
+        }
+    }
+}
+
+fn collect_tags<'a>(task: &'a Task, known: &mut BTreeSet<&'a str>) {
+    known.extend(task.tags.iter().map(String::as_str));
+    if let Body::Block { tasks, rescue, always } = &task.body {
+        tasks.iter().chain(rescue).chain(always).for_each(|task| collect_tags(task, known));
     }
 }
 
@@ -303,7 +336,12 @@ impl Check<'_> {
                 }
             }
             Body::Module { module, arguments } => self.module(task, module, arguments, &bindings),
-            _ => {}
+            Body::FlushHandlers | Body::EndPlay => {
+                let scope = self.plan.view.task_scope(self.input, self.play, task, &bindings, &self.results);
+                if let Err((node, trouble)) = step::all_hold(&scope, &task.when) {
+                    self.report(&node, trouble.message, trouble.help);
+                }
+            }
         }
     }
 
@@ -369,9 +407,40 @@ impl Check<'_> {
         {
             self.report(&node, trouble.message, trouble.help);
         }
+        self.judgements(task, bindings, certain);
         let (Some(act), true) = (act, missing.names.is_empty()) else { return };
         for wanted in act.wants() {
             self.wanted(task, arguments, &wanted, &scope, certain);
+        }
+    }
+
+    /// What is only used around or after the task: its verdicts, environment, and notices.
+    fn judgements(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>], certain: bool) {
+        if !certain {
+            return;
+        }
+        let mut own = bindings.to_vec();
+        own.insert(0, Arc::new(step::later_layer(std::iter::once("result".to_owned()).chain(task.register.clone()))));
+        let judged = self.plan.view.task_scope(self.input, self.play, task, &own, &self.results);
+        for node in task.until.iter().chain(&task.changed_when).chain(&task.failed_when) {
+            if let Err(trouble) = step::holds(&judged, node) {
+                self.report(node, trouble.message, trouble.help);
+            }
+        }
+        let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
+        if let Some(node) = &task.defaults.ignore_errors
+            && let Err(trouble) = step::holds(&scope, node)
+        {
+            self.report(node, trouble.message, trouble.help);
+        }
+        if let Err((node, trouble)) = step::environment(&scope, task, &self.play.defaults) {
+            self.report(&node, trouble.message, trouble.help);
+        }
+        let label = task.repeat.as_ref().and_then(|repeat| repeat.label.as_ref());
+        for node in task.notify.iter().chain(std::iter::once(&task.name)).chain(label) {
+            if let Err(trouble) = scope.fill(node.text().unwrap_or_default()) {
+                self.report(node, trouble.message, trouble.help);
+            }
         }
     }
 

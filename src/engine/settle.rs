@@ -25,6 +25,8 @@ pub(super) struct Ending {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub shows_output: bool,
+    /// It was applied on the host, whatever came of it.
+    pub ran: bool,
     pub from: String,
     pub to: String,
 }
@@ -40,6 +42,7 @@ impl Ending {
             stdout: Vec::new(),
             stderr: Vec::new(),
             shows_output: false,
+            ran: false,
             from: String::new(),
             to: String::new(),
         }
@@ -128,8 +131,9 @@ impl Walker {
             self.notify(&ready, planned);
         }
         let failed = ending.outcome == Outcome::Failed;
-        let forgiven = self.end_step(&ready, ending, result);
-        if failed && !forgiven { self.unwind() } else { Ok(()) }
+        let goes_on = ready.ignore_errors;
+        self.end_step(&ready, ending, result);
+        if failed && !goes_on { self.unwind() } else { Ok(()) }
     }
 
     /// `failed_when` and `changed_when` have the last word.
@@ -156,9 +160,9 @@ impl Walker {
                     ending.outcome = Outcome::Failed;
                     ending.message = "its `failed_when` holds".into();
                 }
-                // The playbook says that this end is fine.
+                // The playbook says that this end is fine. What never ran has changed nothing.
                 (false, _) => {
-                    ending.outcome = Outcome::Changed;
+                    ending.outcome = if ending.ran { Outcome::Changed } else { Outcome::Ok };
                     ending.message.clear();
                 }
             }
@@ -196,10 +200,16 @@ impl Walker {
         self.scope(&bound, Vec::new())
     }
 
-    /// Tells of the end of a step and remembers its result. Whether a failure is forgiven.
-    pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) -> bool {
+    /// Tells of the end of a step and remembers its result.
+    pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) {
         let forgiven = ending.outcome == Outcome::Failed && (ready.ignore_errors || self.is_rescued());
-        self.remember(&ready.bound, result_value(&ending, ready));
+        let planned = self.is_check(ready) && ending.outcome == Outcome::Changed;
+        if planned && ready.module.runs_user_text {
+            // It has not run, so there is no result to judge anything by.
+            self.remember_later(&ready.bound);
+        } else {
+            self.remember(&ready.bound, result_value(&ending, ready));
+        }
         for (name, value) in &ending.report.variables {
             Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
         }
@@ -216,6 +226,7 @@ impl Walker {
             outcome: ending.outcome,
             forgiven,
             is_handler: ready.bound.is_handler,
+            planned,
             message: if hide && !ending.message.is_empty() { "hidden, since the task says `no_log`".into() } else { ending.message },
             diff: if hide { String::new() } else { ending.diff },
             status: ending.status,
@@ -225,7 +236,6 @@ impl Walker {
         };
         self.count(ending.outcome, forgiven);
         self.tell(Event::Step(Box::new(event)));
-        forgiven
     }
 
     fn count(&mut self, outcome: Outcome, forgiven: bool) {
@@ -237,14 +247,17 @@ impl Walker {
     /// Ends a task that was decided without the host.
     pub(super) fn settle_decided(&mut self, decided: Decided) -> Result<(), Halt> {
         let Decided { bound, name, outcome, message } = decided;
-        let forgiven = outcome == Outcome::Failed
-            && (matches!(bound.task.defaults.ignore_errors.as_ref().map(|node| &node.kind), Some(crate::diag::Kind::Boolean(true))) || self.is_rescued());
+        let play = &self.play.of(&self.shared).defaults;
+        let ignore = bound.task.defaults.ignore_errors.as_ref().or(play.ignore_errors.as_ref());
+        let goes_on = ignore.is_some_and(|node| matches!(step::holds(&self.scope(&bound, Vec::new()), node), Ok(Filled::Now(true))));
+        let forgiven = outcome == Outcome::Failed && (goes_on || self.is_rescued());
         let skipped = outcome == Outcome::Skipped;
         let value = Value::from_pairs([
             ("changed", Value::from(false)),
             ("failed", Value::from(outcome == Outcome::Failed)),
             ("skipped", Value::from(skipped)),
             ("message", Value::from(message.as_str())),
+            ("results", Value::from(Vec::<Value>::new())),
         ]);
         self.remember(&bound, value);
         let event = Step {
@@ -258,6 +271,7 @@ impl Walker {
             outcome,
             forgiven,
             is_handler: bound.is_handler,
+            planned: false,
             message,
             diff: String::new(),
             status: 0,
@@ -267,7 +281,14 @@ impl Walker {
         };
         self.count(outcome, forgiven);
         self.tell(Event::Step(Box::new(event)));
-        if outcome == Outcome::Failed && !forgiven { self.unwind() } else { Ok(()) }
+        if outcome == Outcome::Failed && !goes_on { self.unwind() } else { Ok(()) }
+    }
+
+    /// What a task registers can only be known in a run.
+    fn remember_later(&mut self, bound: &Bound) {
+        if let Some(name) = &bound.task.register {
+            Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Later);
+        }
     }
 
     fn remember(&mut self, bound: &Bound, value: Value) {

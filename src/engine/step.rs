@@ -339,7 +339,7 @@ fn local(task: &Task, wanted: &crate::module::Wanted, scope: &Arc<Scope>, files:
     }
 }
 
-fn environment(scope: &Arc<Scope>, task: &Task, play: &crate::playbook::Defaults) -> Result<Filled<Vec<(String, String)>>, (Node, Trouble)> {
+pub fn environment(scope: &Arc<Scope>, task: &Task, play: &crate::playbook::Defaults) -> Result<Filled<Vec<(String, String)>>, (Node, Trouble)> {
     let mut found: Vec<(String, String)> = Vec::new();
     for table in task.defaults.environment.iter().chain(&play.environment) {
         for entry in table.entries() {

@@ -118,7 +118,6 @@ pub(super) enum Halt {
     Host(HostFailure),
     Stopped,
     /// The playbook says so.
-    EndHost,
     EndPlay,
 }
 
@@ -173,6 +172,12 @@ impl Walker {
             self.tell(Event::HostStart { host: self.name.clone() });
         }
         self.play = play;
+        // Handlers that an earlier play left pending are its own business; this one may have some from earlier runs.
+        self.notified.clear();
+        let waiting: Vec<(UserKey, Vec<crate::remote::Pending>)> = self.shells.iter().map(|(user, shell)| (user.clone(), shell.pending.clone())).collect();
+        for (user, pending) in waiting {
+            self.remember_pending(&user, &pending);
+        }
         let tasks: Vec<Arc<Task>> = self.play.of(&self.shared).tasks.clone();
         self.todo = tasks.into_iter().map(|task| Work::Task(unbound(task, false))).collect();
         let ended = match self.walk().await {
@@ -186,7 +191,6 @@ impl Walker {
         }
         match ended {
             Ok(()) | Err(Halt::EndPlay) => {}
-            Err(Halt::EndHost) => self.finished = true,
             Err(Halt::Failed) => self.finished = true,
             Err(Halt::Stopped) => {
                 self.finished = true;
@@ -331,10 +335,6 @@ impl Walker {
                 }
                 Ok(())
             }
-            Body::EndHost => {
-                self.todo.pop_front();
-                if self.applies(&task).await? { Err(Halt::EndHost) } else { Ok(()) }
-            }
             Body::EndPlay => {
                 self.todo.pop_front();
                 if self.applies(&task).await? { Err(Halt::EndPlay) } else { Ok(()) }
@@ -372,7 +372,8 @@ impl Walker {
             let name = step::shown_name(&self.scope(&bound, Vec::new()), &bound.task);
             let message = "it depends on the result of a task that has not run".to_owned();
             self.todo.pop_front();
-            return self.settle_decided(Decided { bound, name, outcome: Outcome::Failed, message });
+            let outcome = if self.shared.input.options.check { Outcome::Pending } else { Outcome::Failed };
+            return self.settle_decided(Decided { bound, name, outcome, message });
         }
         self.gather().await
     }
@@ -718,7 +719,7 @@ impl Walker {
             shell = open => shell.map_err(Halt::Host)?,
             () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
         };
-        self.remember_pending(user, &shell);
+        self.remember_pending(user, &shell.pending);
         self.shells.insert(user.clone(), shell);
         Ok(())
     }

@@ -85,6 +85,8 @@ pub struct Step {
     /// It failed, and the playbook says to go on: `ignore_errors`, or a `rescue` follows.
     pub forgiven: bool,
     pub is_handler: bool,
+    /// Nothing was done: it says what would be.
+    pub planned: bool,
     pub message: String,
     pub diff: String,
     /// Exit status of what was run; 0 when nothing was.

@@ -15,6 +15,21 @@ const SETTINGS: &[&str] = &[
     "address", "port", "user", "key", "jump", "connection", "become", "become_user", "become_method", "host_key",
     "legacy_ssh", "connect_timeout", "password_file", "become_password_file",
 ];
+/// Settings that other tools call otherwise.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("ansible_host", "address"),
+    ("ansible_port", "port"),
+    ("ansible_user", "user"),
+    ("ansible_ssh_private_key_file", "key"),
+    ("ansible_connection", "connection"),
+    ("ansible_become", "become"),
+    ("ansible_become_user", "become_user"),
+    ("hostname", "address"),
+    ("host", "address"),
+    ("password", "password_file"),
+    ("become_password", "become_password_file"),
+];
+
 /// Names that templates already give a meaning to.
 pub const RESERVED: &[&str] = &["facts", "host", "hostvars", "groups", "item", "result", "run"];
 
@@ -88,6 +103,11 @@ impl Builder {
             }
         };
         for name in found {
+            if name == "all" {
+                let diagnostic = Diagnostic::error("host-name", &key.span, "`all` means every host, so none can have that name");
+                problems.push(diagnostic.help("give the host another name, and its address as `address`"));
+                return;
+            }
             if let Err(reason) = check_name(&name) {
                 problems.push(Diagnostic::error("host-name", &key.span, format!("`{}` is no host name: {reason}", key.name)));
                 return;
@@ -324,9 +344,12 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
             level.settings.push((name.to_owned(), entry.value.clone()));
         } else {
             let known = SETTINGS.iter().copied().chain(["vars"]).chain(also.iter().copied());
-            let diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown {noun} `{name}`"));
+            let (what, of) = noun.split_once(" of ").unwrap_or((noun, "an inventory"));
+            let diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown {what} `{name}` of {of}"));
             let mut diagnostic = diagnostic.suggest(name, known);
-            if diagnostic.help.is_none() {
+            if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
+                diagnostic.help = Some(format!("`mutate` has `{instead}` for that"));
+            } else if diagnostic.help.is_none() {
                 diagnostic.help = Some(format!("if it is a variable, put it under `vars`: `vars = {{ {name} = … }}`"));
             }
             problems.push(diagnostic);
@@ -472,6 +495,20 @@ fn collect(
     }
 }
 
+fn is_address(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._:%-[]".contains(letter))
+}
+
+fn is_user(text: &str) -> bool {
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(|letter| letter.is_alphanumeric() || "._-$@\\+".contains(letter))
+}
+
+fn is_public_key(text: &str) -> bool {
+    let mut words = text.split_whitespace();
+    let (kind, body) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    (kind.starts_with("ssh-") || kind.starts_with("ecdsa-") || kind.starts_with("sk-")) && body.starts_with("AAAA") && body.len() > 40
+}
+
 /// The settings as they are written.
 #[derive(Deserialize, Default)]
 struct Written {
@@ -523,6 +560,23 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
     let Some(span) = span else { return Settings::default() };
     let table = Node::new(&span, Kind::Table(entries));
     let Some(written) = decode_with::<Written>(&table, "setting of a host", problems) else { return Settings::default() };
+    let mut refuse = |key: &str, message: String| {
+        if let Some(node) = table.get(key) {
+            problems.push(Diagnostic::error("arg-value", &node.span, format!("`{key}`: {message}")));
+        }
+    };
+    if let Some(address) = written.address.as_deref().filter(|text| !is_address(text)) {
+        refuse("address", format!("`{}` is no host name and no address", address.escape_debug()));
+    }
+    if let Some(user) = written.user.as_deref().filter(|text| !is_user(text)) {
+        refuse("user", format!("`{}` is no user name", user.escape_debug()));
+    }
+    if written.connect_timeout.is_some_and(|limit| limit.0.is_zero()) {
+        refuse("connect_timeout", "it must be more than 0".into());
+    }
+    if let Some(key) = written.host_key.0.iter().find(|text| !is_public_key(text)) {
+        refuse("host_key", format!("`{}` is no public key, which has a kind and a text, as in `ssh-ed25519 AAAA…`", key.escape_debug()));
+    }
     if written.port == Some(0)
         && let Some(node) = table.get("port")
     {

@@ -34,7 +34,8 @@ pub fn condition(node: &Node, key: &str, problems: &mut Vec<Diagnostic>) {
         Kind::Text(text) => {
             if let Err(trouble) = check_expression(text) {
                 let mut diagnostic = Diagnostic::error("expression", &node.span, format!("`{key}`: {}", trouble.message));
-                diagnostic.help = trouble.help;
+                let bare = text.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "");
+                diagnostic.help = trouble.help.or_else(|| bare.contains('=').then(|| "write `==` to compare".into()));
                 problems.push(diagnostic);
             }
         }
@@ -167,7 +168,12 @@ pub fn handlers(tasks: &[Arc<Task>], handlers: &[Arc<Task>], problems: &mut Vec<
     let topics: Vec<&str> = handlers.iter().flat_map(|handler| handler.listen.iter().map(String::as_str)).collect();
     let known: Vec<&str> = names.iter().chain(&topics).copied().collect();
     let mut reported = BTreeSet::new();
-    walk(tasks, &mut |task| {
+    if problems.iter().any(|one| ["syntax", "read", "include", "role"].contains(&one.code)) {
+        // A handler may stand in what could not be read.
+        return;
+    }
+    let everyone: Vec<Arc<Task>> = tasks.iter().chain(handlers).cloned().collect();
+    walk(&everyone, &mut |task| {
         for node in &task.notify {
             let Some(name) = node.text().filter(|name| !is_template(name)) else { continue };
             if !known.contains(&name) && reported.insert(node.span.bytes.clone().start) {

@@ -123,9 +123,7 @@ pub enum Body {
     Block { tasks: Vec<Arc<Task>>, rescue: Vec<Arc<Task>>, always: Vec<Arc<Task>> },
     /// Runs the handlers that have been notified so far.
     FlushHandlers,
-    /// Ends the play for this host.
-    EndHost,
-    /// Ends the play for this host and leaves out its handlers.
+    /// Ends the play for this host; handlers that have been notified stay pending.
     EndPlay,
 }
 

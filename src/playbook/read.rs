@@ -31,7 +31,7 @@ struct Around {
 
 /// The plays of a file.
 pub fn plays(tree: &Node, folder: &Path, registry: Registry, files: &mut Files<'_>, problems: &mut Vec<Diagnostic>) -> Vec<Play> {
-    let mut reader = Reader { registry, files, problems, handlers: Vec::new() };
+    let mut reader = Reader { registry, files, problems, handlers: Vec::new(), handler_files: Vec::new() };
     let result = reader.plays(tree, folder);
     reader.files.close();
     result
@@ -43,6 +43,7 @@ struct Reader<'a, 'f> {
     problems: &'a mut Vec<Diagnostic>,
     /// Handlers that roles bring along.
     handlers: Vec<Arc<Task>>,
+    handler_files: Vec<PathBuf>,
 }
 
 impl Reader<'_, '_> {
@@ -86,6 +87,7 @@ impl Reader<'_, '_> {
             return None;
         };
         self.handlers.clear();
+        self.handler_files.clear();
         let mut known = Vec::new();
         for entry in entries {
             let name = entry.key.name.as_str();
@@ -108,7 +110,8 @@ impl Reader<'_, '_> {
         })?;
         check::host_pattern(&hosts, self.problems);
         let mut variables = Vec::new();
-        for path in &keys.vars_files.0 {
+        // The strongest first: a file that is named later wins.
+        for path in keys.vars_files.0.iter().rev() {
             variables.extend(self.variable_file(&folder.join(path), typed.get("vars_files")));
         }
         if let Some(table) = get("vars") {
@@ -133,7 +136,12 @@ impl Reader<'_, '_> {
             handlers,
             variables,
             defaults: around.defaults,
-            serial: keys.serial.0,
+            serial: {
+                if let Some(node) = typed.get("serial").filter(|_| keys.serial.0.is_empty() || keys.serial.0.iter().any(|limit| matches!(limit, super::Limit::Count(0) | super::Limit::Percent(0)))) {
+                    self.problems.push(Diagnostic::error("arg-value", &node.span, "`serial`: a batch has at least one host"));
+                }
+                keys.serial.0
+            },
             max_fail: keys.max_fail.and_then(|Limits(limits)| limits.first().copied()),
         };
         check::variables(&play, self.problems);
@@ -264,6 +272,17 @@ impl Reader<'_, '_> {
         self.defaults(&mut inner.defaults, &known, keys.become_it, keys.timeout.map(|limit| limit.0), keys.no_log, keys.check_mode);
         let name = get("name").cloned().unwrap_or_else(|| Node::new(start, Kind::Text(action.key.name.clone())));
         check::text(&name, "name", self.problems);
+        if what == "handler" && get("name").is_none() {
+            self.problems.push(Diagnostic::error("missing", start, "a handler needs a `name`, by which it is notified"));
+        }
+        if what != "handler"
+            && let Some(listen) = get("listen")
+        {
+            self.problems.push(Diagnostic::error("unknown-key", &listen.span, "`listen` is for handlers alone"));
+        }
+        if let Some(block) = get("block").filter(|block| matches!(&block.kind, Kind::List(items) if items.is_empty())) {
+            self.problems.push(Diagnostic::error("empty", &block.span, "the `block` has no task"));
+        }
         let is_module = self.registry.find(&action.key.name).is_some();
         if !is_module {
             for key in ["register", "until", "changed_when", "failed_when"] {
@@ -286,6 +305,15 @@ impl Reader<'_, '_> {
         let repeat = get("loop").map(|items| self.repeat(items, keys.loop_control.as_ref(), get("loop_control")));
         let body = self.body(action, &known, &keys, &inner)?;
         let until = get("until").cloned();
+        for key in ["retries", "delay"] {
+            if let (Some(value), None) = (get(key), &until) {
+                let diagnostic = Diagnostic::error("unknown-key", &value.span, format!("`{key}` needs an `until` beside it"));
+                self.problems.push(diagnostic.help("say what to wait for, such as `until = \"result.rc == 0\"`"));
+            }
+        }
+        if let (Some(control), None) = (get("loop_control"), get("loop")) {
+            self.problems.push(Diagnostic::error("unknown-key", &control.span, "`loop_control` needs a `loop` beside it"));
+        }
         if let Some(until) = &until {
             check::condition(until, "until", self.problems);
         }
@@ -339,6 +367,12 @@ impl Reader<'_, '_> {
                 rescue: get("rescue").map(|list| self.tasks(list, "rescue", inner)).unwrap_or_default(),
                 always: get("always").map(|list| self.tasks(list, "always", inner)).unwrap_or_default(),
             },
+            "include" | "role" if action.value.text().is_some_and(crate::template::is_template) => {
+                let name = &action.key.name;
+                let message = format!("`{name}` cannot be a template, since files are read before there is a host");
+                self.problems.push(Diagnostic::error("include", &action.value.span, message));
+                return None;
+            }
             "include" => {
                 let path = inner.folder.join(keys.include.as_deref()?);
                 Body::Block { tasks: self.include(&path, &action.value, inner), rescue: Vec::new(), always: Vec::new() }
@@ -349,8 +383,7 @@ impl Reader<'_, '_> {
             }
             "meta" => match keys.meta? {
                 Meta::FlushHandlers => Body::FlushHandlers,
-                Meta::EndHost => Body::EndHost,
-                Meta::EndPlay => Body::EndPlay,
+                Meta::EndHost | Meta::EndPlay => Body::EndPlay,
                 Meta::Noop => Body::Block { tasks: Vec::new(), rescue: Vec::new(), always: Vec::new() },
             },
             name => {
@@ -370,7 +403,10 @@ impl Reader<'_, '_> {
             match entry.key.name.as_str() {
                 "format" => {}
                 "task" => tasks = self.tasks(&entry.value, "task", &inner),
+                // A file that is used twice brings its handlers once.
+                "handler" if self.handler_files.contains(&path.to_owned()) => {}
                 "handler" => {
+                    self.handler_files.push(path.to_owned());
                     let handlers = self.tasks(&entry.value, "handler", &inner);
                     self.handlers.extend(handlers);
                 }
@@ -386,7 +422,9 @@ impl Reader<'_, '_> {
     }
 
     fn role(&mut self, name: &str, place: &Node, around: &Around) -> Vec<Arc<Task>> {
-        let candidates = [around.folder.join("roles").join(name), around.folder.join(name)];
+        let mut candidates = vec![around.folder.join("roles").join(name), around.folder.join(name)];
+        // A role may use the roles beside it.
+        candidates.extend(around.role.as_ref().and_then(|role| role.parent()).map(|beside| beside.join(name)));
         let Some(folder) = candidates.iter().find(|folder| self.files.exists(&folder.join("tasks.toml")) || self.files.exists(&folder.join("handlers.toml"))) else {
             let message = format!("there is no role `{name}`");
             let help = format!("a role is a folder with a `tasks.toml`: `{}`", candidates[0].display());
@@ -421,11 +459,15 @@ impl Reader<'_, '_> {
         if let (Some(name), Some(node)) = (&variable, place.and_then(|place| place.get("loop_var"))) {
             check::variable_name(name, node, self.problems);
         }
+        let index = control.and_then(|control| control.index_var.clone());
+        if let (Some(name), Some(node)) = (&index, place.and_then(|place| place.get("index_var"))) {
+            check::variable_name(name, node, self.problems);
+        }
         let label = place.and_then(|place| place.get("label")).cloned();
         Loop {
             items: items.clone(),
             variable: variable.unwrap_or_else(|| "item".into()),
-            index_variable: control.and_then(|control| control.index_var.clone()),
+            index_variable: index,
             label,
         }
     }

@@ -21,7 +21,8 @@ pub enum Event {
 /// What goes to the other side.
 pub enum Input {
     Ssh(russh::ChannelWriteHalf<Msg>),
-    Local(ChildStdin, u32),
+    /// `None` once nothing more is to be written, and the number of the process group.
+    Local(Option<ChildStdin>, u32),
 }
 
 /// Events wait in a short queue, so that a flood of output is held back by the transport and not in memory.
@@ -38,10 +39,11 @@ impl Input {
             Self::Ssh(channel) => {
                 channel.data_bytes(bytes.to_vec()).await.map_err(|error| lost(error.to_string()))
             }
-            Self::Local(stdin, _) => {
+            Self::Local(Some(stdin), _) => {
                 stdin.write_all(bytes).await.map_err(|error| lost(error.to_string()))?;
                 stdin.flush().await.map_err(|error| lost(error.to_string()))
             }
+            Self::Local(None, _) => Err(lost("its input is closed".into())),
         }
     }
 
@@ -52,9 +54,8 @@ impl Input {
                 // A channel that is closed already needs no end.
                 let _ended = channel.eof().await;
             }
-            Self::Local(stdin, _) => {
-                let _ended = stdin.shutdown().await;
-            }
+            // Only dropping it closes the pipe.
+            Self::Local(stdin, _) => drop(stdin.take()),
         }
     }
 
@@ -65,7 +66,7 @@ impl Input {
                 let _ended = channel.close().await;
             }
             Self::Local(stdin, pid) => {
-                let _ended = stdin.shutdown().await;
+                drop(stdin.take());
                 let group = nix::unistd::Pid::from_raw(-i32::try_from(*pid).unwrap_or(i32::MAX));
                 let _gone = nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL);
             }
@@ -122,7 +123,7 @@ pub fn of_child(command: &str) -> anyhow::Result<(Input, mpsc::Receiver<Event>)>
     let stdin = child.stdin.take().context("the shell has no stdin")?;
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(drain(child, sender));
-    Ok((Input::Local(stdin, pid), receiver))
+    Ok((Input::Local(Some(stdin), pid), receiver))
 }
 
 async fn drain(mut child: Child, sender: mpsc::Sender<Event>) {

@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// When the host does not take the bytes: no room, no such folder, no contact.
 pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8]) -> Result<(), HostFailure> {
     // The path stands on the first line, octal, so that the command line stays constant.
-    const RECEIVE: &str = r#"printf ready;umask 077;IFS= read -r p;f=$(printf %bx "$p");f=${f%x};set -C;cat >"$f"&&printf done"#;
+    const RECEIVE: &str = r#"printf ready;umask 077;IFS= read -r p;f=$(printf %bx "$p");f=${f%x};rm -f "$f";set -C;cat >"$f"&&printf done"#;
     let prompt = format!("[{}]", random_word());
     let command = match user {
         None => format!("exec sh -c '{RECEIVE}' sh"),
@@ -60,7 +60,8 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
             }
         }
     };
-    let (sent, ()) = tokio::join!(sending, receiving);
+    // Once all is sent, the host has a while to write it down.
+    let sent = both(sending, receiving).await.unwrap_or_else(|| Err(HostFailure::Lost("the host did not finish an upload".into())));
     input.close().await;
     if stdout.ends_with(b"done") {
         return Ok(());
@@ -70,6 +71,18 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         (Some(line), _) => Err(HostFailure::Channel(format!("the host did not take the file: {line}"))),
         (None, Err(failure)) => Err(failure),
         (None, Ok(())) => Err(HostFailure::Lost("the connection was closed during an upload".into())),
+    }
+}
+
+/// Drives both directions; after the sending the receiving may last [`STALL_LIMIT`] longer.
+async fn both(
+    sending: impl Future<Output = Result<(), HostFailure>>,
+    receiving: impl Future<Output = ()>,
+) -> Option<Result<(), HostFailure>> {
+    let (mut sending, mut receiving) = (std::pin::pin!(sending), std::pin::pin!(receiving));
+    tokio::select! {
+        sent = &mut sending => tokio::time::timeout(STALL_LIMIT, receiving).await.ok().map(|()| sent),
+        () = &mut receiving => Some(Err(HostFailure::Lost("the host ended an upload early".into()))),
     }
 }
 

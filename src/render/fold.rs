@@ -11,6 +11,7 @@ use crate::event::{Outcome, Step};
 pub struct Shown {
     pub outcome: Outcome,
     pub forgiven: bool,
+    pub planned: bool,
     pub message: String,
     pub diff: String,
     pub status: i32,
@@ -62,6 +63,7 @@ impl Folder {
         let shown = Shown {
             outcome: step.outcome,
             forgiven: step.forgiven,
+            planned: step.planned,
             message: step.message.clone(),
             diff: if with_diff { step.diff.clone() } else { String::new() },
             status: step.status,

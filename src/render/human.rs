@@ -77,7 +77,7 @@ impl Human {
             let line = self.styled(&format!("{title}:"), "1");
             self.print(&line);
         }
-        let word = match (shown.outcome, self.check) {
+        let word = match (shown.outcome, shown.planned) {
             (Outcome::Changed, true) => "would change",
             (Outcome::Failed, _) if shown.forgiven => "failed, ignored",
             (outcome, _) => outcome.name(),
@@ -137,7 +137,11 @@ impl Human {
         }
         let title = self.styled("recap", "1");
         let check = if self.check { ", nothing was changed" } else { "" };
-        self.print(&format!("{title} ({} hosts, {:.2} s{check})", self.ended.len(), time.as_secs_f64()));
+        let hosts = match self.ended.len() {
+            1 => "1 host".to_owned(),
+            count => format!("{count} hosts"),
+        };
+        self.print(&format!("{title} ({hosts}, {:.2} s{check})", time.as_secs_f64()));
         let mut rows: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
         let mut order = Vec::new();
         for end in &self.ended {

@@ -5,6 +5,14 @@ use minijinja::{Environment, Error, ErrorKind, Value};
 
 type Filtered = Result<Value, Error>;
 
+/// Names of tests, for suggestions.
+pub const TESTS: &[&str] = &[
+    "changed", "contains", "defined", "divisibleby", "endingwith", "eq", "even", "failed", "false", "falsy", "ge", "gt",
+    "in", "iterable", "le", "lower", "lt", "mapping", "match", "ne", "none", "number", "odd", "regex", "sameas", "search",
+    "sequence", "skipped", "startingwith", "string", "subset", "succeeded", "success", "superset", "true", "truthy",
+    "undefined", "upper", "version",
+];
+
 /// Names of every filter, for suggestions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     const BUILT_IN: &[&str] = &[

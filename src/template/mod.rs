@@ -21,6 +21,9 @@ const FUEL: u64 = 1_000_000;
 /// The longest text that a template may become.
 pub const OUTPUT_LIMIT: usize = 16 << 20;
 
+/// Stands before a template's text where minijinja wants a name.
+const OWN_TEXT: char = '\u{1}';
+
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -31,7 +34,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_fuel(Some(FUEL));
     environment.set_debug(true);
     // A template is known by its own text, so each is compiled once per run, however many hosts use it.
-    environment.set_loader(|text| Ok(Some(text.to_owned())));
+    // The mark keeps `{% include "name" %}` from taking a name for a text.
+    environment.set_loader(|name| Ok(name.strip_prefix(OWN_TEXT).map(str::to_owned)));
     filters::add_to(&mut environment);
     environment
 });
@@ -68,24 +72,51 @@ impl Trouble {
         if let Some(word) = culprit {
             let (word, missing) = undefined_part(word, names);
             trouble.message = format!("`{word}` is not defined");
-            trouble.help = crate::diag::nearest(&missing, names.iter().map(String::as_str))
-                .map(|near| format!("did you mean `{near}`?"))
+            let special = match missing.as_str() {
+                "item" => Some("only a task with `loop` has an `item`"),
+                "yes" | "on" => Some("write `true`"),
+                "no" | "off" => Some("write `false`"),
+                "inventory_hostname" => Some("write `host.name`"),
+                "ansible_os_family" => Some("write `facts.os.family`"),
+                "ansible_distribution" => Some("write `facts.os.name`"),
+                "ansible_hostname" => Some("write `facts.hostname`"),
+                _ => None,
+            };
+            trouble.help = special
+                .map(str::to_owned)
+                .or_else(|| crate::diag::nearest(&missing, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")))
                 .or_else(|| Some("define it, or give a default: `| default(…)`".into()));
         } else {
             let kind = error.kind().to_string();
             trouble.message = match detail {
                 "" => kind,
                 detail if matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::InvalidOperation) => detail.to_owned(),
-                detail => format!("{kind}: {detail}"),
+                _ if error.kind() == ErrorKind::OutOfFuel => format!("the template takes more than {FUEL} steps, so it may never end"),
+                _ if error.kind() == ErrorKind::TemplateNotFound => "a template cannot include another file".to_owned(),
+                detail => match unknown_name(detail) {
+                    Some((what, name)) => format!("there is no {what} `{name}`"),
+                    None => format!("{kind}: {detail}"),
+                },
             };
             if error.kind() == ErrorKind::UnknownFilter {
-                let wanted = detail.split_whitespace().nth(1).unwrap_or_default();
+                let wanted = unknown_name(detail).map(|(_, name)| name).unwrap_or_default();
                 trouble.help = crate::diag::nearest(wanted, filters::names()).map(|near| format!("did you mean `{near}`?"));
+            }
+            if error.kind() == ErrorKind::UnknownTest {
+                let wanted = unknown_name(detail).map(|(_, name)| name).unwrap_or_default();
+                trouble.help = crate::diag::nearest(wanted, filters::TESTS.iter().copied()).map(|near| format!("did you mean `{near}`?"));
             }
         }
         trouble.range = range;
         trouble
     }
+}
+
+/// `filter x is unknown` and its like, taken apart.
+fn unknown_name(detail: &str) -> Option<(&str, &str)> {
+    let (what, rest) = detail.split_once(' ')?;
+    let name = rest.strip_suffix(" is unknown")?;
+    ["filter", "test", "function"].contains(&what).then_some((what, name.trim_matches(['`', '"', '\''])))
 }
 
 /// The variable in `word` that is not there, with what to compare against the known names.
@@ -127,7 +158,7 @@ pub fn check_text(text: &str) -> Result<(), Trouble> {
     if let Some(expression) = whole_expression(text) {
         return check_expression(expression);
     }
-    ENVIRONMENT.get_template(text).map(|_| ()).map_err(|error| Trouble::of(&error, text, &[]))
+    template(text).map(|_| ()).map_err(|error| Trouble::of(&error, text, &[]))
 }
 
 /// The variables that a text or expression uses, such as `port` or `facts.os.family`.
@@ -137,7 +168,7 @@ pub fn names_in(text: &str, is_expression: bool) -> Vec<String> {
     } else if let Some(expression) = whole_expression(text) {
         compiled(expression).map(|expression| expression.undeclared_variables(true))
     } else {
-        ENVIRONMENT.get_template(text).map(|template| template.undeclared_variables(true))
+        template(text).map(|template| template.undeclared_variables(true))
     };
     let mut names: Vec<String> = found.unwrap_or_default().into_iter().collect();
     names.sort();
@@ -154,8 +185,12 @@ fn compiled(text: &str) -> Result<Arc<Expression<'static, 'static>>, Error> {
     Ok(expression)
 }
 
+fn template(text: &str) -> Result<minijinja::Template<'static, 'static>, Error> {
+    ENVIRONMENT.get_template(&format!("{OWN_TEXT}{text}"))
+}
+
 fn rendered(text: &str, scope: &Value) -> Result<String, Error> {
-    let output = ENVIRONMENT.get_template(text)?.render(scope.clone())?;
+    let output = template(text)?.render(scope.clone())?;
     if output.len() > OUTPUT_LIMIT {
         return Err(Error::new(ErrorKind::InvalidOperation, "the result is longer than 16 MiB"));
     }

@@ -152,7 +152,15 @@ impl Scope {
     /// # Errors
     /// What is wrong with it, such as a variable that is not defined.
     pub fn eval(self: &Arc<Self>, expression: &str) -> Result<Filled<Value>, Trouble> {
-        self.watched(expression, |view| super::compiled(expression)?.eval(view))
+        self.watched(expression, |view| {
+            let value = super::compiled(expression)?.eval(view)?;
+            // A bare name that is not there evaluates to nothing without a word.
+            if value.is_undefined() {
+                let detail = format!("(`{}` is undefined)", expression.trim());
+                return Err(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, detail));
+            }
+            Ok(value)
+        })
     }
 
     /// Whether a condition holds.

@@ -51,6 +51,9 @@ impl Run {
         if self.probe && (self.creates.is_some() || self.removes.is_some() || self.unless.is_some() || self.onlyif.is_some() || !self.changes.0.is_empty() || self.undo.is_some()) {
             bail!("a question (`probe = true`) runs every time and changes nothing, so it has no guards and no `undo`");
         }
+        if let Some(status) = self.expect.iter().find(|status| !(0..=255).contains(*status)) {
+            bail!("`expect`: {status} is no exit status, which is 0 to 255");
+        }
         if self.always && (self.probe || self.creates.is_some() || self.removes.is_some() || self.unless.is_some() || self.onlyif.is_some()) {
             bail!("`always = true` says that it runs every time, but another parameter says when it does not");
         }

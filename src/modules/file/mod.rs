@@ -92,6 +92,9 @@ impl Module for File {
 
     fn check(&self) -> Result<()> {
         self.properties().check()?;
+        if self.state() == Some(State::Absent) && matches!(self.path.as_str().trim_end_matches('/'), "" | "~") {
+            bail!("`{}` cannot be removed | name what is in it", self.path.as_str());
+        }
         match (self.state(), &self.src) {
             (Some(State::Link | State::Hard), None) => bail!("`src` is missing | say in `src` what the link leads to"),
             (Some(State::Link | State::Hard), Some(_)) => self.check_link()?,

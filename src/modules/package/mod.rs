@@ -82,7 +82,7 @@ impl Module for Package {
             bail!("there is nothing to do | set `name`, or `update_cache` to fetch the lists of the repositories");
         }
         for name in self.names() {
-            if name.is_empty() || name.contains(char::is_whitespace) || name.contains(',') {
+            if name.is_empty() || name.starts_with('-') || name.contains(char::is_whitespace) || name.contains(',') {
                 bail!("`{name}` is not the name of a package | write several as a list");
             }
             if name.contains('/') || name.starts_with('@') {
