@@ -59,10 +59,11 @@ impl Inventory {
                 Ok(0)
             }
             Err(found) => {
-                for (message, help) in found {
-                    complain(&format!("error: {message}{}", help.map(|help| format!("\n  = help: {help}")).unwrap_or_default()));
+                let malformed = found.iter().any(|one| one.is_malformed);
+                for one in found {
+                    complain(&format!("error: {}{}", one.message, one.help.map(|help| format!("\n  = help: {help}")).unwrap_or_default()));
                 }
-                Ok(NO_HOST)
+                Ok(if malformed { BAD_INPUT } else { NO_HOST })
             }
         }
     }

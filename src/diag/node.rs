@@ -101,7 +101,12 @@ pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> No
     for error in errors {
         let bytes = error.span().unwrap_or(0..0);
         let span = Span { source, bytes };
-        problems.push(Diagnostic::error("syntax", &span, error.message().to_owned()));
+        let ends_here = text[span.bytes.start.min(text.len())..].starts_with(['\n', '\r']) || span.bytes.start >= text.len();
+        let message = match error.message() {
+            message if ends_here && message.contains("must be quoted") => "a value is missing after `=`".to_owned(),
+            message => message.to_owned(),
+        };
+        problems.push(Diagnostic::error("syntax", &span, message));
     }
     if has_errors {
         // What is left after a slip of the pen would only be judged wrongly.
@@ -132,17 +137,23 @@ fn from_value(source: SourceId, span: Span, value: &DeValue<'_>, problems: &mut 
         }
         DeValue::Integer(number) => {
             let parsed = i64::from_str_radix(number.as_str(), number.radix());
-            Kind::Integer(parsed.unwrap_or_else(|_| {
-                problems.push(Diagnostic::error("number", &span, "this number does not fit into 64 bits"));
-                0
-            }))
+            parsed.map_or_else(
+                |_| {
+                    problems.push(Diagnostic::error("number", &span, "this number does not fit into 64 bits"));
+                    Kind::Later
+                },
+                Kind::Integer,
+            )
         }
         DeValue::Float(number) => {
             let parsed = number.as_str().parse::<f64>().ok().filter(|number| number.is_finite());
-            Kind::Float(parsed.unwrap_or_else(|| {
-                problems.push(Diagnostic::error("number", &span, "this number is not finite"));
-                0.0
-            }))
+            parsed.map_or_else(
+                || {
+                    problems.push(Diagnostic::error("number", &span, "this number is not finite"));
+                    Kind::Later
+                },
+                Kind::Float,
+            )
         }
         DeValue::Boolean(value) => Kind::Boolean(*value),
         DeValue::Datetime(when) => Kind::Datetime(when.to_string()),

@@ -12,7 +12,7 @@ use super::scope::{HostView, facts_layer, groups};
 use super::step::{self, Bound, Ground};
 use super::{Input, Options};
 use crate::diag::{Diagnostic, Kind, Node};
-use crate::inventory::{Connection, Pattern, Settings};
+use crate::inventory::{Connection, Mismatch, Pattern, Settings};
 use crate::module::WantedKind;
 use crate::playbook::{Body, Play, Task};
 use crate::remote::{Method, Target};
@@ -88,9 +88,10 @@ fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<Stri
     let mut find = |text: &str, flag: &str| match pattern_hosts(input, text) {
         Ok(hosts) => hosts.into_iter().collect::<HashSet<_>>(),
         Err(found) => {
-            for (message, help) in found {
-                let mut diagnostic = Diagnostic::general("no-host", format!("`{flag} {text}`: {message}"));
-                diagnostic.help = help;
+            for one in found {
+                let code = if one.is_malformed { "pattern" } else { "no-host" };
+                let mut diagnostic = Diagnostic::general(code, format!("`{flag} {text}`: {}", one.message));
+                diagnostic.help = one.help;
                 problems.push(diagnostic);
             }
             HashSet::new()
@@ -115,11 +116,11 @@ fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<Stri
 /// The hosts that a pattern means.
 ///
 /// # Errors
-/// Each problem as a message and a help line.
-pub fn pattern_hosts(input: &Input, text: &str) -> Result<Vec<String>, Vec<(String, Option<String>)>> {
+/// Each word that means nothing, or cannot be read.
+pub fn pattern_hosts(input: &Input, text: &str) -> Result<Vec<String>, Vec<Mismatch>> {
     let read = |path: &str| crate::diag::read_text(Path::new(path));
-    let pattern = Pattern::parse(text).map_err(|reason| vec![(reason, None)])?;
-    pattern.hosts(&input.inventory, &read).map_err(|found| found.into_iter().map(|one| (one.message, one.help)).collect())
+    let pattern = Pattern::parse(text).map_err(|message| vec![Mismatch { is_malformed: true, message, help: None }])?;
+    pattern.hosts(&input.inventory, &read)
 }
 
 fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -146,9 +147,14 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
             Ok(hosts) => found.extend(hosts),
             Err(mismatches) => {
                 let is_typed = input.sources.get(node.span.source).name == "command line";
-                for (message, help) in mismatches {
-                    let mut diagnostic = if is_typed { Diagnostic::general("no-host", message) } else { Diagnostic::error("unknown-host", &node.span, message) };
-                    diagnostic.help = help;
+                for one in mismatches {
+                    let code = match (one.is_malformed, is_typed) {
+                        (true, _) => "pattern",
+                        (false, true) => "no-host",
+                        (false, false) => "unknown-host",
+                    };
+                    let mut diagnostic = if is_typed { Diagnostic::general(code, one.message) } else { Diagnostic::error(code, &node.span, one.message) };
+                    diagnostic.help = one.help;
                     problems.push(diagnostic);
                 }
             }
@@ -162,17 +168,6 @@ fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems
     let view = HostView::new(input, name, group_value, run);
     let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
     let login = &options.login;
-    for (setting, is_set) in [("password_file", settings.password_file.is_some())] {
-        if is_set {
-            problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `{setting}`, which this version of mutate does not do yet")));
-        }
-    }
-    if let Some(method) = settings.become_method.as_deref().filter(|method| *method != "sudo") {
-        problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `become_method = \"{method}\"`, and this version of mutate knows `sudo` only")));
-    }
-    if !settings.jump.is_empty() {
-        problems.push(Diagnostic::general("not-yet", format!("the host `{name}` has `jump`, which this version of mutate does not do yet")));
-    }
     let port = login.port.or(settings.port).unwrap_or(22);
     let user = login.user.clone().or_else(|| settings.user.clone()).unwrap_or_else(|| login.local_user.clone());
     let keys = match &login.key {
@@ -277,30 +272,19 @@ fn check_play(
         if !seen.insert(class) {
             continue;
         }
-        let mut names = Vec::new();
-        for task in play.tasks.iter().chain(&play.handlers) {
-            made_names(task, &mut names);
-        }
         let mut check = Check {
             input,
             play,
             plan,
             files,
             host,
-            results: vec![Arc::new(facts_layer(&serde_json::Map::new())), Arc::new(step::later_layer(names))],
+            results: vec![Arc::new(facts_layer(&serde_json::Map::new())), Arc::default()],
             problems,
             reported: &mut reported,
         };
         for task in play.tasks.iter().chain(&play.handlers) {
             check.task(task, &[]);
         }
-    }
-}
-
-fn made_names(task: &Task, names: &mut Vec<String>) {
-    names.extend(step::names_made_by(task));
-    if let Body::Block { tasks, rescue, always } = &task.body {
-        tasks.iter().chain(rescue).chain(always).for_each(|task| made_names(task, names));
     }
 }
 
@@ -328,16 +312,26 @@ impl Check<'_> {
     }
 
     fn task(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) {
-        let Some(bindings) = self.bound(task, bindings) else { return };
+        for bindings in self.bound(task, bindings) {
+            self.one(task, &bindings);
+        }
+        // From here on its result is there.
+        let names = step::names_made_by(task);
+        if !names.is_empty() {
+            Arc::make_mut(&mut self.results[1]).entries.extend(step::later_layer(names).entries);
+        }
+    }
+
+    fn one(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) {
         match &task.body {
             Body::Block { tasks, rescue, always } => {
                 for inner in tasks.iter().chain(rescue).chain(always) {
-                    self.task(inner, &bindings);
+                    self.task(inner, bindings);
                 }
             }
-            Body::Module { module, arguments } => self.module(task, module, arguments, &bindings),
+            Body::Module { module, arguments } => self.module(task, module, arguments, bindings),
             Body::FlushHandlers | Body::EndPlay => {
-                let scope = self.plan.view.task_scope(self.input, self.play, task, &bindings, &self.results);
+                let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
                 if let Err((node, trouble)) = step::all_hold(&scope, &task.when) {
                     self.report(&node, trouble.message, trouble.help);
                 }
@@ -345,30 +339,35 @@ impl Check<'_> {
         }
     }
 
-    /// The bindings inside the task's loop, with its first item; `None` when the loop is empty or wrong.
-    fn bound(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) -> Option<Vec<Arc<Layer>>> {
-        let mut bindings = bindings.to_vec();
-        let Some(repeat) = &task.repeat else { return Some(bindings) };
+    /// The bindings inside the task's loop, one for each item; none when the loop is empty or wrong.
+    fn bound(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) -> Vec<Vec<Arc<Layer>>> {
+        /// More items than these are taken to be like the others.
+        const ITEMS: usize = 200;
+        let Some(repeat) = &task.repeat else { return vec![bindings.to_vec()] };
         let scope = self.plan.view.task_scope(self.input, self.play, task, &bindings, &self.results);
-        let first = match step::items(&scope, &repeat.items) {
-            Ok(Filled::Now(items)) => Some(items.into_iter().next()?),
-            Ok(Filled::Later(_)) => None,
+        let items = match step::items(&scope, &repeat.items) {
+            Ok(Filled::Now(items)) => items.into_iter().take(ITEMS).map(Some).collect(),
+            Ok(Filled::Later(_)) => vec![None],
             Err((node, trouble)) => {
                 if matches!(step::all_hold(&scope, &task.when), Ok(Filled::Now(true))) {
                     self.report(&node, trouble.message, trouble.help);
                 }
-                return None;
+                Vec::new()
             }
         };
-        let mut layer = match first {
-            Some(item) => Layer::default().with(&repeat.variable, item),
-            None => step::later_layer([repeat.variable.clone()]),
+        let within = |(index, item): (usize, Option<Value>)| {
+            let mut layer = match item {
+                Some(item) => Layer::default().with(&repeat.variable, item),
+                None => step::later_layer([repeat.variable.clone()]),
+            };
+            if let Some(name) = &repeat.index_variable {
+                layer = layer.with(name, index);
+            }
+            let mut inner = bindings.to_vec();
+            inner.insert(0, Arc::new(layer));
+            inner
         };
-        if let Some(name) = &repeat.index_variable {
-            layer = layer.with(name, 0);
-        }
-        bindings.insert(0, Arc::new(layer));
-        Some(bindings)
+        items.into_iter().enumerate().map(within).collect()
     }
 
     fn module(&mut self, task: &Arc<Task>, module: &'static crate::module::Registration, arguments: &Node, bindings: &[Arc<Layer>]) {

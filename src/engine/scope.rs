@@ -147,7 +147,12 @@ impl minijinja::value::Object for OneHost {
 /// `facts`, where collectors that have not been asked yet are known later.
 pub fn facts_layer(known: &serde_json::Map<String, serde_json::Value>) -> Layer {
     let pairs = super::facts::COLLECTORS.iter().map(|name| {
-        let value = known.get(*name).map_or_else(|| later(*name), crate::template::from_json);
+        let value = match (known.get(*name), *name) {
+            (Some(value), _) => crate::template::from_json(value),
+            // Its parts are known in advance, so a misspelt one can be told before a run.
+            (None, "os") => Value::from_pairs(["family", "name", "version", "codename", "pretty"].map(|part| (part, later(part)))),
+            (None, name) => later(name),
+        };
         ((*name).to_owned(), value)
     });
     Layer::default().with("facts", Value::from_pairs(pairs))

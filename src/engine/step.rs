@@ -133,7 +133,7 @@ pub fn items(scope: &Arc<Scope>, list: &Node) -> Result<Filled<Vec<Value>>, (Nod
         value if value.kind() == minijinja::value::ValueKind::Map => {
             Err((list.clone(), trouble("`loop` needs a list, and this is a table; add `| dict2items`".into())))
         }
-        value => Err((list.clone(), trouble(format!("`loop` needs a list, and this is {}", value.kind())))),
+        _ => Err((list.clone(), trouble(format!("`loop` needs a list, and this is {}", filled.what())))),
     }
 }
 

@@ -28,6 +28,8 @@ enum Term {
 /// A word of a pattern that names nothing, or nothing readable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
+    /// The pattern itself is wrong, and not only the hosts that it means.
+    pub is_malformed: bool,
     pub message: String,
     pub help: Option<String>,
 }
@@ -149,8 +151,8 @@ fn meant<'a>(
     read: &dyn Fn(&str) -> Result<String, String>,
     problems: &mut Vec<Mismatch>,
 ) -> HashSet<&'a str> {
-    let mut fail = |message: String, help: Option<String>| {
-        problems.push(Mismatch { message, help });
+    let mut fail = |is_malformed: bool, message: String, help: Option<String>| {
+        problems.push(Mismatch { is_malformed, message, help });
         HashSet::new()
     };
     if word == "all" || word == "*" {
@@ -159,7 +161,11 @@ fn meant<'a>(
     if let Some(pattern) = word.strip_prefix('~') {
         return match regex::Regex::new(pattern) {
             Ok(regex) => inventory.hosts.keys().map(String::as_str).filter(|name| regex.is_match(name)).collect(),
-            Err(error) => fail(format!("`{pattern}` is no regular expression: {error}"), None),
+            Err(error) => {
+                let text = error.to_string();
+                let reason = text.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                fail(true, format!("`{pattern}` is no regular expression: {reason}"), None)
+            }
         };
     }
     if let Some(path) = word.strip_prefix('@') {
@@ -168,7 +174,7 @@ fn meant<'a>(
                 let words = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty());
                 words.flat_map(|word| meant(word, inventory, read, problems)).collect()
             }
-            Err(reason) => fail(format!("the host list `{path}` cannot be read: {reason}"), None),
+            Err(reason) => fail(true, format!("the host list `{path}` cannot be read: {reason}"), None),
         };
     }
     if let Some((name, _)) = inventory.hosts.get_key_value(word) {
@@ -185,12 +191,12 @@ fn meant<'a>(
     if word.contains('[') {
         return match names::expanded(word) {
             Ok(names) => names.iter().flat_map(|name| meant(name, inventory, read, problems)).collect(),
-            Err(reason) => fail(format!("in `{word}`: {reason}"), None),
+            Err(reason) => fail(true, format!("in `{word}`: {reason}"), None),
         };
     }
     let known = inventory.hosts.keys().chain(inventory.groups.keys()).map(String::as_str);
     let help = crate::diag::nearest(word, known).map(|near| format!("did you mean `{near}`?"));
-    fail(format!("no host and no group is named `{word}`"), help)
+    fail(false, format!("no host and no group is named `{word}`"), help)
 }
 
 fn members<'a>(group: &super::Group, inventory: &'a Inventory) -> HashSet<&'a str> {

@@ -24,8 +24,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("ansible_connection", "connection"),
     ("ansible_become", "become"),
     ("ansible_become_user", "become_user"),
-    ("hostname", "address"),
-    ("host", "address"),
     ("password", "password_file"),
     ("become_password", "become_password_file"),
 ];
@@ -109,7 +107,7 @@ impl Builder {
                 return;
             }
             if let Err(reason) = check_name(&name) {
-                problems.push(Diagnostic::error("host-name", &key.span, format!("`{}` is no host name: {reason}", key.name)));
+                problems.push(Diagnostic::error("host-name", &key.span, format!("`{}` is no host name: {reason}", key.name.escape_debug())));
                 return;
             }
             if self.hosts.len() >= HOST_LIMIT {
@@ -125,7 +123,7 @@ impl Builder {
     fn add_group(&mut self, entry: &Entry, problems: &mut Vec<Diagnostic>) {
         let name = &entry.key.name;
         if let Err(reason) = check_name(name) {
-            problems.push(Diagnostic::error("group-name", &entry.key.span, format!("`{name}` is no group name: {reason}")));
+            problems.push(Diagnostic::error("group-name", &entry.key.span, format!("`{}` is no group name: {reason}", name.escape_debug())));
             return;
         }
         if name == "all" {
@@ -340,6 +338,12 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
         if name == "vars" {
             check_variables(&entry.value, problems);
             level.variables = Arc::new(Layer::authored(&entry.value));
+        } else if ["jump", "password_file"].contains(&name) {
+            let message = format!("this version of mutate does not do `{name}` yet");
+            problems.push(Diagnostic::error("not-yet", &entry.value.span, message).help("leave it out; nothing is done rather than something else"));
+        } else if name == "become_method" && entry.value.text().is_some_and(|method| method != "sudo") {
+            let message = format!("this version of mutate knows no way to become but `sudo`, not `{}`", entry.value.text().unwrap_or_default().escape_debug());
+            problems.push(Diagnostic::error("not-yet", &entry.value.span, message).help("write `become_method = \"sudo\"`, or leave it out"));
         } else if SETTINGS.contains(&name) {
             level.settings.push((name.to_owned(), entry.value.clone()));
         } else {

@@ -30,13 +30,13 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("import_tasks", "`include`"),
     ("include_role", "`role`"),
     ("import_role", "`role`"),
-    ("import_playbook", "several playbooks on the command line"),
-    ("gather_facts", "nothing: facts are gathered when they are used"),
+    ("import_playbook", "name several playbooks on the command line"),
+    ("gather_facts", "leave it out: facts are gathered when they are used"),
     ("remote_user", "`-u` or `user` in the inventory"),
-    ("tasks", "`[[task]]`, one for each"),
-    ("handlers", "`[[handler]]`, one for each"),
-    ("pre_tasks", "`[[task]]` before the others"),
-    ("post_tasks", "`[[task]]` after the others"),
+    ("tasks", "write one `[[task]]` for each task"),
+    ("handlers", "write one `[[handler]]` for each handler"),
+    ("pre_tasks", "put these tasks before the others"),
+    ("post_tasks", "put these tasks after the others"),
     ("any_errors_fatal", "`max_fail = 0`"),
     ("max_fail_percentage", "`max_fail = \"10%\"`"),
     ("apt", "`package`"),
@@ -47,10 +47,15 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("apk", "`package`"),
     ("systemd", "`service`"),
     ("systemd_service", "`service`"),
-    ("win_command", "nothing: Windows hosts are not supported"),
+    ("win_command", "Windows hosts are not supported"),
     ("async", "`timeout`"),
-    ("args", "its parameters in the task's own table"),
+    ("args", "write the parameters in the table of the module"),
 ];
+
+/// The help line for a key of another tool: a name in backticks is what `mutate` has instead.
+pub fn help(instead: &str) -> String {
+    if instead.starts_with('`') { format!("`mutate` has {instead} for that") } else { instead.to_owned() }
+}
 
 /// The keywords of a task, as they are written. Anything that may be a template stays a tree.
 #[derive(serde::Deserialize, Default)]

@@ -100,7 +100,9 @@ impl Reader<'_, '_> {
             }
         }
         let typed = only(node, &known, &["name", "become", "serial", "max_fail", "vars_files", "timeout", "no_log", "check_mode", "tags", "roles"]);
-        let keys: PlayKeys = decode_with(&typed, "key of a play", self.problems).unwrap_or_default();
+        let decoded: Option<PlayKeys> = decode_with(&typed, "key of a play", self.problems);
+        let is_decoded = decoded.is_some();
+        let keys = decoded.unwrap_or_default();
         let get = |name: &str| known.iter().find(|entry| entry.key.name == name).map(|entry| &entry.value);
         let hosts = get("hosts").cloned().or_else(|| {
             let help = "say on which hosts it runs, such as `hosts = \"web\"` or `hosts = \"all\"`";
@@ -137,7 +139,7 @@ impl Reader<'_, '_> {
             variables,
             defaults: around.defaults,
             serial: {
-                if let Some(node) = typed.get("serial").filter(|_| keys.serial.0.is_empty() || keys.serial.0.iter().any(|limit| matches!(limit, super::Limit::Count(0) | super::Limit::Percent(0)))) {
+                if let Some(node) = typed.get("serial").filter(|_| is_decoded && (keys.serial.0.is_empty() || keys.serial.0.iter().any(|limit| matches!(limit, super::Limit::Count(0) | super::Limit::Percent(0))))) {
                     self.problems.push(Diagnostic::error("arg-value", &node.span, "`serial`: a batch has at least one host"));
                 }
                 keys.serial.0
@@ -152,7 +154,7 @@ impl Reader<'_, '_> {
         let name = key.name.as_str();
         let mut diagnostic = Diagnostic::error("unknown-key", &key.span, format!("unknown key `{name}` of a play")).suggest(name, keywords::PLAY.iter().copied());
         if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-            diagnostic.help = Some(format!("`mutate` has {instead} for that"));
+            diagnostic.help = Some(keywords::help(instead));
         } else if self.registry.find(name).is_some() || keywords::TASK.contains(&name) {
             diagnostic.help = Some("it belongs to a task: begin one with `[[task]]`".into());
         }
@@ -306,7 +308,7 @@ impl Reader<'_, '_> {
         let body = self.body(action, &known, &keys, &inner)?;
         let until = get("until").cloned();
         for key in ["retries", "delay"] {
-            if let (Some(value), None) = (get(key), &until) {
+            if let (Some(value), None) = (get(key).filter(|value| value.kind != Kind::Later), &until) {
                 let diagnostic = Diagnostic::error("unknown-key", &value.span, format!("`{key}` needs an `until` beside it"));
                 self.problems.push(diagnostic.help("say what to wait for, such as `until = \"result.rc == 0\"`"));
             }
@@ -350,7 +352,7 @@ impl Reader<'_, '_> {
         let message = format!("unknown module or key `{name}` in a {what}");
         let mut diagnostic = Diagnostic::error("unknown-module", &key.span, message).suggest(name, candidates);
         if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-            diagnostic.help = Some(format!("`mutate` has {instead} for that"));
+            diagnostic.help = Some(keywords::help(instead));
         } else if let Some(short) = name.rsplit('.').next().filter(|short| name.contains('.') && self.registry.find(short).is_some()) {
             diagnostic.help = Some(format!("write `{short}`"));
         } else if diagnostic.help.is_none() {
@@ -370,7 +372,8 @@ impl Reader<'_, '_> {
             "include" | "role" if action.value.text().is_some_and(crate::template::is_template) => {
                 let name = &action.key.name;
                 let message = format!("`{name}` cannot be a template, since files are read before there is a host");
-                self.problems.push(Diagnostic::error("include", &action.value.span, message));
+                let help = format!("choose between two {name}s with `when`");
+                self.problems.push(Diagnostic::error("include", &action.value.span, message).help(help));
                 return None;
             }
             "include" => {

@@ -338,8 +338,8 @@ impl Object for Watched {
         let value = self.inner.get_item(key).ok().filter(|value| !value.is_undefined())?;
         if is_later(&value).is_some() {
             self.scope.seen().later.insert(format!("{}.{key}", self.name));
-        } else if self.name == "hostvars" {
-            return Some(Value::from_object(Self { scope: self.scope.clone(), name: format!("hostvars.{key}"), inner: value }));
+        } else if self.name == "hostvars" || self.name == "facts" && value.kind() == minijinja::value::ValueKind::Map && key.as_str() == Some("os") {
+            return Some(Value::from_object(Self { scope: self.scope.clone(), name: format!("{}.{key}", self.name), inner: value }));
         }
         Some(value)
     }

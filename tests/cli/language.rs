@@ -89,6 +89,8 @@ debug = "end"
         &[],
     );
     assert_eq!(ran.exit, 0, "{}", ran.document);
+    let names: Vec<&str> = ran.document["hosts"]["alpha"]["steps"].as_array().expect("steps").iter().map(|step| step["task"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["breaks", "rescued", "always", "ignored", "last"]);
     assert_eq!(ran.outcomes("alpha"), ["failed", "ok", "ok", "failed", "ok"]);
     assert_eq!(ran.step("alpha", "breaks")["ignored"], true);
     assert_eq!(ran.document["totals"]["failed"], 0);
@@ -167,4 +169,37 @@ fn odd_paths_are_carried_exactly() {
         assert_eq!(ran.exit, 0, "{name:?}: {}", ran.document);
         assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join(name)).expect(name), "x\ny\n");
     }
+}
+
+#[test]
+fn what_never_ran_is_no_change_whatever_the_playbook_forgives() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'question'\ncommand = { cmd = 'false', probe = true }\nfailed_when = false\n[[task]]\nname = 'refused'\nfile = { path = '~/none/x', state = 'file' }\nfailed_when = false\n",
+        &[],
+    );
+    assert_eq!(ran.outcomes("alpha"), ["ok", "ok"]);
+}
+
+#[test]
+fn a_second_play_picks_up_its_own_pending_handlers() {
+    let fleet = one();
+    let playbook = |fails: bool| {
+        format!("[[play]]\nname = 'one'\nhosts = 'all'\n[[play.task]]\nfile = {{ path = '~/one', state = 'touch' }}\n[[play]]\nname = 'two'\nhosts = 'all'\n[[play.task]]\ncopy = {{ content = 'x', dest = '~/two' }}\nnotify = 'h'\n[[play.task]]\nfail = 'no'\nwhen = {fails}\n[[play.handler]]\nname = 'h'\nshell = 'touch ~/handled'\n")
+    };
+    assert_eq!(apply(&fleet, &playbook(true), &[]).exit, 4);
+    assert_eq!(apply(&fleet, &playbook(false), &[]).outcomes("alpha"), ["ok", "ok", "skipped", "changed"]);
+    assert!(fleet.host("alpha").home.join("handled").exists());
+}
+
+#[test]
+fn what_depends_on_a_command_that_is_only_planned_is_pending() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nshell = { cmd = 'echo hi', always = true }\nregister = 'out'\n[[task]]\ndebug = 'x'\nwhen = \"out.stdout == 'hi'\"\n[[task]]\ndebug = '{{ out.stdout_lines[0] }}'\n",
+        &["--check"],
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (0, vec!["changed", "pending", "pending"]));
 }

@@ -1,0 +1,205 @@
+//! The program against real hosts: those of the lab, whose script `MUTATE_LAB` names. Without it nothing here runs.
+//!
+//! `lab up debian=3 busybox=1 rpm=1 zypper=1 pacman=1` must have been done. The hosts are reset: whatever is on them is
+//! lost.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+const HOSTS: [&str; 7] = ["deb1", "deb2", "deb3", "bb1", "rpm1", "zyp1", "pac1"];
+/// Everything but what the system itself keeps writing, and what rpm writes when it is only asked.
+const TREE: &str = r#"find / \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -name 'rpmdb.sqlite-*' \) -prune -o -exec stat -c '%n|%f|%u:%g|%s|%y|%z|%h' {} + 2>/dev/null | sort"#;
+
+/// The tests share the hosts.
+static TURN: Mutex<()> = Mutex::new(());
+
+struct Lab {
+    script: PathBuf,
+    folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    /// `None` when there is no lab, which is a failure where tests must not be left out.
+    fn new() -> Option<Self> {
+        let Some(script) = std::env::var_os("MUTATE_LAB") else {
+            println!("lab tests did not run: MUTATE_LAB is not set");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "lab tests did not run: MUTATE_LAB is not set");
+            return None;
+        };
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        std::fs::write(folder.path().join("password"), "labpw\n").expect("the password is written");
+        let lab = Self { script: script.into(), folder, _turn: turn };
+        lab.learn_host_keys();
+        Some(lab)
+    }
+
+    /// mutate runs with a home folder of its own, which knows the lab's hosts.
+    fn learn_host_keys(&self) {
+        let keys = self.lab(&["inventory", "--format", "known-hosts"]).stdout;
+        let ssh = self.folder.path().join(".ssh");
+        std::fs::create_dir_all(&ssh).expect("a folder for the host keys");
+        std::fs::write(ssh.join("known_hosts"), keys).expect("the host keys are written");
+    }
+
+    fn lab(&self, words: &[&str]) -> Output {
+        Command::new("python3").arg(&self.script).args(words).output().expect("the lab's script runs")
+    }
+
+    fn reset(&self, hosts: &[&str]) {
+        for host in hosts {
+            assert!(self.lab(&["reset", host]).status.success(), "{host} is reset");
+        }
+    }
+
+    fn on(&self, host: &str, command: &str) -> String {
+        String::from_utf8_lossy(&self.lab(&["exec", host, "sh", "-c", command]).stdout).into_owned()
+    }
+
+    fn mutate(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("python3");
+        let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab");
+        command.arg(&self.script).args(["run", "--", env!("CARGO_BIN_EXE_mutate")]).args(words);
+        command.arg("-i").arg(here.join("inventory.toml"));
+        command.arg("--become-password-file").arg(self.folder.path().join("password")).args(["--output", "json"]);
+        command.current_dir(here).env("HOME", self.folder.path());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Value {
+        let output = self.mutate(words).output().expect("mutate runs");
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error} in the output of {words:?}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// A playbook for `deb1`, run there.
+    fn play(&self, tasks: &str) -> Value {
+        let path = self.playbook(tasks);
+        self.run(&["apply", &path])
+    }
+
+    fn playbook(&self, tasks: &str) -> String {
+        let path = self.folder.path().join("playbook.toml");
+        std::fs::write(&path, format!("hosts = \"deb1\"\n{tasks}")).expect("the playbook is written");
+        path.to_string_lossy().into_owned()
+    }
+
+    fn trees(&self) -> BTreeMap<&'static str, String> {
+        HOSTS.iter().map(|&host| (host, self.on(host, TREE))).collect()
+    }
+}
+
+fn steps<'a>(run: &'a Value, host: &str) -> &'a [Value] {
+    run["hosts"][host]["steps"].as_array().map_or(&[], Vec::as_slice)
+}
+
+fn outcomes(run: &Value, host: &str) -> Vec<(String, String)> {
+    let text = |step: &Value, key: &str| step[key].as_str().unwrap_or_default().to_owned();
+    steps(run, host).iter().map(|step| (format!("{} {}", text(step, "task"), step["item"]), text(step, "outcome"))).collect()
+}
+
+#[test]
+fn a_site_is_predicted_made_and_then_left_alone() {
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&HOSTS);
+    for host in HOSTS {
+        // Even a question makes rpm open its database for writing; the first one moves it to the host's own layer.
+        lab.on(host, "rpm -q lab-hello");
+    }
+    let before = lab.trees();
+    let check = lab.run(&["apply", "--check", "first.toml", "site.toml"]);
+    assert!(before == lab.trees(), "a check has written to a host");
+    assert_eq!(check["exit"], 0, "{check:#}");
+    let first = lab.run(&["apply", "first.toml", "site.toml"]);
+    assert_eq!(first["exit"], 0, "{first:#}");
+    for host in HOSTS {
+        let (said, done) = (outcomes(&check, host), outcomes(&first, host));
+        assert_eq!(said.len(), done.len(), "{host}: {said:?} {done:?}");
+        for (said, done) in said.iter().zip(&done) {
+            assert!(said == done || (said.0 == done.0 && said.1 == "pending"), "{host}: said {said:?}, did {done:?}");
+        }
+        assert!(done.iter().any(|(_, outcome)| outcome == "changed"));
+    }
+    let after = lab.trees();
+    let second = lab.run(&["apply", "site.toml"]);
+    assert_eq!((&second["exit"], &second["totals"]["changed"]), (&0.into(), &0.into()), "{second:#}");
+    assert!(after == lab.trees(), "a run without changes has written to a host");
+    assert_eq!(lab.run(&["apply", "upgrade.toml"])["exit"], 0);
+    assert_eq!(lab.run(&["apply", "upgrade.toml"])["totals"]["changed"], 0);
+    for host in HOSTS {
+        assert_eq!(lab.on(host, "find / -xdev -name '.mutate.*'"), "", "{host}: files left behind");
+    }
+}
+
+#[test]
+fn what_goes_on_after_a_failure_runs_once() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb1", "rm -f /root/log");
+    let run = lab.play(
+        "[[task]]\nshell = { cmd = \"echo a >>/root/log; false\", always = true }\nignore_errors = true\n\
+         [[task]]\nshell = { cmd = \"echo b >>/root/log\", always = true }\n\
+         [[task]]\nfile = { path = \"/root/made\", state = \"directory\" }\n\
+         [[task]]\nshell = { cmd = \"echo c >>/root/log; false\", always = true }\nignore_errors = true\n\
+         [[task]]\nshell = { cmd = \"echo d >>/root/log\", always = true }\n",
+    );
+    assert_eq!(lab.on("deb1", "cat /root/log; rm -rf /root/log /root/made"), "a\nb\nc\nd\n");
+    let seen: Vec<String> = outcomes(&run, "deb1").into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(seen, ["failed", "changed", "changed", "failed", "changed"]);
+}
+
+#[test]
+fn a_task_without_end_is_killed_and_the_next_one_works() {
+    let Some(lab) = Lab::new() else { return };
+    let run = lab.play(
+        "[[task]]\ncommand = { cmd = \"sleep 4711\", always = true }\ntimeout = 2\nignore_errors = true\n\
+         [[task]]\nshell = { cmd = \"cat; sleep 4712 & printf here\", always = true }\n\
+         [[task]]\nshell = { cmd = \"head -c 200000000 /dev/zero\", always = true }\n",
+    );
+    let steps = steps(&run, "deb1");
+    assert_eq!(steps[0]["outcome"], "failed");
+    assert_eq!(steps[1]["stdout"], "here");
+    assert_eq!(steps[2]["outcome"], "changed");
+    assert_eq!(lab.on("deb1", "ps ax | grep -c '[s]leep 4711'; kill $(pidof sleep)").trim(), "0");
+}
+
+#[test]
+fn a_host_is_changed_by_one_run_at_a_time() {
+    let Some(lab) = Lab::new() else { return };
+    let path = lab.playbook("[[task]]\nshell = { cmd = \"sleep 5\", always = true }\n");
+    let mut first = lab.mutate(&["apply", &path]).stdout(std::process::Stdio::null()).spawn().expect("mutate runs");
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let large = lab.folder.path().join("large");
+    std::fs::write(&large, vec![b'x'; 1 << 20]).expect("the file is written");
+    let second = lab.play("[[task]]\ncopy = { src = \"large\", dest = \"/root/large\" }\n");
+    assert_eq!(second["exit"], 8, "{second:#}");
+    assert!(second["hosts"]["deb1"]["message"].as_str().is_some_and(|said| said.contains("is locked by")));
+    assert_eq!(lab.on("deb1", "ls -A /root | grep '^[.]mutate'"), "", "something was sent although the lock was not had");
+    assert!(first.wait().expect("the first run ends").success());
+}
+
+#[test]
+fn a_host_with_another_key_is_told_nothing() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb1", "rm -f /root/told");
+    assert!(lab.lab(&["rekey", "deb1"]).status.success());
+    let run = lab.play("[[task]]\nshell = { cmd = \"echo told >/root/told\", always = true }\n");
+    let told = lab.on("deb1", "cat /root/told");
+    assert!(lab.lab(&["rekey", "--tell", "deb1"]).status.success());
+    assert_eq!((&run["exit"], told.as_str()), (&5.into(), ""));
+    assert!(run["hosts"]["deb1"]["message"].as_str().is_some_and(|said| said.contains("HAS CHANGED")), "{run:#}");
+}
+
+#[test]
+fn each_way_sudo_says_no_has_its_own_message() {
+    let Some(lab) = Lab::new() else { return };
+    for (user, part) in [("deploytty", "requiretty"), ("nosudo", "did not accept the password")] {
+        let run = lab.run(&["ping", "deb1", "-b", "-u", user]);
+        assert_eq!(run["exit"], 5, "{user}: {run:#}");
+        assert!(run["hosts"]["deb1"]["message"].as_str().is_some_and(|said| said.contains(part)), "{user}: {run:#}");
+    }
+}
