@@ -316,28 +316,55 @@ impl Walker {
     fn settle_flight(&mut self, planned: Vec<Planned>, changes: Vec<Option<Box<Change>>>, results: Option<Vec<FrameResult>>) -> Result<(), Halt> {
         let mut results = results.into_iter().flatten();
         let mut changes = changes.into_iter();
+        let mut failed = false;
         for one in planned {
             match one {
                 Planned::Here(ending) => match self.todo.pop_front() {
-                    Some(Work::Ready(ready)) => self.settle(ready, *ending, None)?,
+                    Some(Work::Ready(ready)) => failed |= self.settle(ready, *ending, None),
                     Some(Work::Decided(decided)) => self.settle_decided(decided)?,
                     Some(other) => self.todo.push_front(other),
-                    None => return Ok(()),
+                    None => break,
                 },
                 Planned::Frame => {
-                    let (Some(result), Some(change)) = (results.next(), changes.next()) else { return Ok(()) };
-                    if !self.settle_frame(result, change)? {
-                        return Ok(());
+                    let (Some(result), Some(change)) = (results.next(), changes.next()) else { break };
+                    match self.settle_frame(result, change) {
+                        Settled::GoOn => {}
+                        // The target went on: what it did after that is told as well.
+                        Settled::Failed => failed = true,
+                        Settled::Stopped { failed: also } => {
+                            failed |= also;
+                            break;
+                        }
+                        Settled::Halt(halt) => {
+                            self.settle_unheard(results);
+                            return Err(halt);
+                        }
                     }
                 }
             }
         }
-        Ok(())
+        if failed { self.unwind() } else { Ok(()) }
     }
 
-    /// Tells how the step at the front ended. `false` when the rest of the flight did not happen.
-    fn settle_frame(&mut self, result: FrameResult, change: Option<Box<Change>>) -> Result<bool, Halt> {
-        let Some(Work::Ready(mut ready)) = self.todo.pop_front() else { return Ok(false) };
+    /// After contact was lost: every step that had been sent along is told of, too.
+    fn settle_unheard(&mut self, rest: impl Iterator<Item = FrameResult>) {
+        for result in rest {
+            while let Some(work) = self.todo.pop_front() {
+                let Work::Ready(ready) = work else { continue };
+                let ending = match result.outcome {
+                    Came::Unknown(_) => Ending::new(Outcome::Unknown).message("it had been sent when contact was lost; whether it was done is not known".into()),
+                    _ => Ending::new(Outcome::Cancelled).message("not begun".into()),
+                };
+                self.end_step(&ready, ending, None);
+                break;
+            }
+        }
+    }
+
+    /// Tells how the step at the front ended.
+    fn settle_frame(&mut self, result: FrameResult, change: Option<Box<Change>>) -> Settled {
+        const STOPPED: Settled = Settled::Stopped { failed: false };
+        let Some(Work::Ready(mut ready)) = self.todo.pop_front() else { return STOPPED };
         let done = match &result.outcome {
             Came::Ended(done) => done.clone(),
             Came::Unknown(failure) => {
@@ -345,13 +372,13 @@ impl Walker {
                 // Sent, and perhaps done: nobody can say before the host has been asked.
                 let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
                 self.end_step(&ready, Ending::new(Outcome::Unknown).message(message), None);
-                return Err(Halt::Host(failure));
+                return Settled::Halt(Halt::Host(failure));
             }
             Came::NotBegun => {
                 self.end_step(&ready, Ending::new(Outcome::Cancelled).message("not begun".into()), None);
-                return Err(Halt::Stopped);
+                return Settled::Halt(Halt::Stopped);
             }
-            _ => return Ok(false),
+            _ => return STOPPED,
         };
         let answer = |epoch: u64, ready: &mut Ready| {
             ready.epoch = epoch;
@@ -360,27 +387,25 @@ impl Walker {
         match done.end {
             End::Skipped => {
                 self.todo.push_front(Work::Ready(ready));
-                Ok(false)
+                STOPPED
             }
             End::Conflict => {
                 ready.conflicts += 1;
                 if ready.conflicts > CONFLICT_LIMIT {
                     let ending = Ending::failed("the host keeps changing under this task; somebody else works on the same thing".into());
-                    self.settle(ready, ending, None)?;
-                    return Ok(false);
+                    return Settled::Stopped { failed: self.settle(ready, ending, None) };
                 }
                 answer(self.epoch, &mut ready);
                 self.todo.push_front(Work::Ready(ready));
                 self.forget_answers();
-                Ok(false)
+                STOPPED
             }
             End::Same => {
                 let ending = match self.judge(&ready, false) {
                     Judged::InPlace(ending) => *ending,
                     _ => Ending::new(Outcome::Ok),
                 };
-                self.settle(ready, ending, None)?;
-                Ok(true)
+                if self.settle(ready, ending, None) { Settled::Failed } else { Settled::GoOn }
             }
             _ => {
                 let ending = match change {
@@ -390,9 +415,15 @@ impl Walker {
                 if matches!(done.end, End::Changed | End::Failed | End::Unconverged | End::Ran) {
                     self.epoch += 1;
                 }
-                let failed = ending.outcome == Outcome::Failed;
-                self.settle(ready, ending, Some(&result))?;
-                Ok(!failed)
+                // The target decides by the same rule whether it goes on; what it did then must not be done again.
+                let goes_on = ready.ignore_errors && ready.bound.task.failed_when.is_empty() && done.end != End::Refused;
+                let stopped = !matches!(done.end, End::Changed | End::Ran) && !goes_on;
+                let failed = self.settle(ready, ending, Some(&result));
+                match (stopped, failed) {
+                    (true, failed) => Settled::Stopped { failed },
+                    (false, true) => Settled::Failed,
+                    (false, false) => Settled::GoOn,
+                }
             }
         }
     }
@@ -442,6 +473,16 @@ impl Walker {
         ending.shows_output = change.apply.by_user || ending.outcome == Outcome::Failed;
         ending
     }
+}
+
+/// What is to be done after a frame of a flight has been told of.
+enum Settled {
+    GoOn,
+    /// The step failed by the playbook's rules, but the target went on.
+    Failed,
+    /// The rest of the flight did not happen.
+    Stopped { failed: bool },
+    Halt(Halt),
 }
 
 enum Judged {

@@ -61,6 +61,12 @@ pub fn read(collectors: &[String], answer: &[u8]) -> Map<String, Value> {
                 let (unit, word) = rest.split_once(' ').unwrap_or((rest, ""));
                 child(table(&mut facts, "services"), unit).insert("enabled".into(), json!(word));
             }
+            "package_manager" | "virtual" if rest == "none" || rest.is_empty() => {
+                facts.insert(key.to_owned(), Value::Null);
+            }
+            "python" if rest.is_empty() => {
+                facts.insert(key.to_owned(), Value::Null);
+            }
             _ => match key.split_once('.') {
                 Some((collector, name)) => {
                     table(&mut facts, collector).insert(name.to_owned(), value(rest));

@@ -90,8 +90,8 @@ impl Ending {
 }
 
 impl Walker {
-    /// Ends the step at the front, by the rules of its task.
-    pub(super) fn settle(&mut self, mut ready: Box<Ready>, mut ending: Ending, result: Option<&FrameResult>) -> Result<(), Halt> {
+    /// Ends the step at the front, by the rules of its task. Whether it failed so that the block must be left.
+    pub(super) fn settle(&mut self, mut ready: Box<Ready>, mut ending: Ending, result: Option<&FrameResult>) -> bool {
         if let Some(result) = result
             && ending.shows_output
         {
@@ -119,7 +119,7 @@ impl Walker {
                     let delay = task.delay;
                     self.todo.push_front(Work::Ready(ready));
                     self.pause = Some(delay);
-                    return Ok(());
+                    return false;
                 }
             }
         }
@@ -133,7 +133,7 @@ impl Walker {
         let failed = ending.outcome == Outcome::Failed;
         let goes_on = ready.ignore_errors;
         self.end_step(&ready, ending, result);
-        if failed && !goes_on { self.unwind() } else { Ok(()) }
+        failed && !goes_on
     }
 
     /// `failed_when` and `changed_when` have the last word.

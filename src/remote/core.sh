@@ -370,6 +370,12 @@ core_work() {
   printf '%s handlers %s\n%s\n' "$m" "${#a}" "$a"
   eval "$core_first"
   IFS= read -r m || exit
+  # A profile that reads what is meant for this shell must not make a token of something else.
+  case ${#m}$m in
+    32*[!0-9a-f]*) m=$q; printf '%s refuse stdin\n' "$q"; exit ;;
+    32*) ;;
+    *) m=$q; printf '%s refuse stdin\n' "$q"; exit ;;
+  esac
   while IFS= read -r l; do
     eval "$l"
   done

@@ -36,6 +36,8 @@ pub enum HostFailure {
     #[error("a session could not be opened: {0}")]
     Channel(String),
     #[error("{0}")]
+    Upload(String),
+    #[error("{0}")]
     Shell(String),
     #[error("{0}")]
     Become(String),

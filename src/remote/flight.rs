@@ -284,7 +284,10 @@ impl Flight<'_> {
                 shell.locked = state == Lock::Ours;
                 (None, Outcome::Lock { state, text })
             }
-            Reply::Hello { .. } | Reply::Handlers(_) | Reply::Refused | Reply::Output(_) => return Ok(()),
+            Reply::Refused => {
+                return Err(HostFailure::Shell("a profile of the login shell reads stdin, which is meant for mutate; guard it so that only an interactive shell does that".into()));
+            }
+            Reply::Hello { .. } | Reply::Handlers(_) | Reply::Output(_) => return Ok(()),
         };
         let (seq, outcome) = outcome;
         // Replies come in the order of the frames; anything else is not the shell that we started.

@@ -111,6 +111,8 @@ fn encoded(text: &[u8]) -> String {
     let mut word = String::with_capacity(text.len() + text.len() / 4);
     for &byte in text {
         match byte {
+            // Two letters in place of five: a script has many lines.
+            b'\n' => word.push_str("\\n"),
             b'\'' | b'\\' | b'!' | 0..=31 | 127.. => {
                 let _infallible = write!(word, "\\0{byte:03o}");
             }

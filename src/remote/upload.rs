@@ -1,6 +1,6 @@
 //! Bytes for a temporary file on a host, over a channel of their own.
 
-use std::io::Write as _;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -21,27 +21,27 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// # Errors
 /// When the host does not take the bytes: no room, no such folder, no contact.
 pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8]) -> Result<(), HostFailure> {
-    // The path stands on the first line, octal, so that the command line stays constant.
-    const RECEIVE: &str = r#"printf ready;umask 077;IFS= read -r p;f=$(printf %bx "$p");f=${f%x};rm -f "$f";set -C;cat >"$f"&&printf done"#;
+    // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
+    // them. What did not arrive whole is removed again.
+    const RECEIVE: &str = r#"printf ready;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
     let prompt = format!("[{}]", random_word());
+    let mut arguments = String::from("sh '");
+    for &byte in path {
+        let _infallible = write!(arguments, "\\0{byte:03o}");
+    }
+    let _infallible = write!(arguments, "' {}", bytes.len());
     let command = match user {
-        None => format!("exec sh -c '{RECEIVE}' sh"),
+        None => format!("exec sh -c '{RECEIVE}' {arguments}"),
         Some(user) => {
             let asking = if user.password.is_some() { format!("-S -p '{prompt}'") } else { "-n".to_owned() };
-            format!("exec sudo {asking} -H -u {} -- sh -c '{RECEIVE}' sh", quoted(&user.user))
+            format!("exec sudo {asking} -H -u {} -- sh -c '{RECEIVE}' {arguments}", quoted(&user.user))
         }
     };
     let (mut input, mut events) = link.start(&command).await?;
     if let Some(password) = user.and_then(|user| user.password.as_ref()) {
         give_password(password, &prompt, &mut input, &mut events).await?;
     }
-    let mut head = Vec::new();
-    for &byte in path {
-        let _infallible = write!(head, "\\0{byte:03o}");
-    }
-    head.push(b'\n');
     let sending = async {
-        input.write(&head).await?;
         for chunk in bytes.chunks(CHUNK_BYTES) {
             let taken = tokio::time::timeout(STALL_LIMIT, input.write(chunk)).await;
             taken.unwrap_or_else(|_| Err(HostFailure::Lost("the host took no more bytes".into())))?;
@@ -68,9 +68,9 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     }
     let said = String::from_utf8_lossy(&stderr);
     match (said.lines().map(str::trim).rfind(|line| !line.is_empty()), sent) {
-        (Some(line), _) => Err(HostFailure::Channel(format!("the host did not take the file: {line}"))),
+        (Some(line), _) => Err(HostFailure::Upload(format!("the host did not take the content: {line}"))),
         (None, Err(failure)) => Err(failure),
-        (None, Ok(())) => Err(HostFailure::Lost("the connection was closed during an upload".into())),
+        (None, Ok(())) => Err(HostFailure::Upload("the content did not arrive whole; a login profile on the host may read what is meant for others".into())),
     }
 }
 

@@ -250,3 +250,43 @@ fn names_that_are_no_utf8_are_copied_exactly() {
     assert_eq!(std::fs::read(fleet.host("alpha").home.join("copied").join(odd)).expect("the copy"), b"\0\xff\n");
     assert_eq!(apply(&fleet, playbook, &[]).document["totals"]["ok"], 1);
 }
+
+#[test]
+fn what_goes_on_after_an_ignored_failure_runs_once() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 't'\nshell = { cmd = 'echo x >>~/f; false', always = true }\nignore_errors = true\n[[task]]\nname = 'u'\nshell = { cmd = 'echo y >>~/f', always = true }\n[[task]]\nname = 'v'\nshell = { cmd = 'echo z >>~/f; false', always = true }\nignore_errors = true\n[[task]]\nname = 'w'\nfile = { path = '~/made', state = 'touch' }\n",
+        &[],
+    );
+    assert_eq!(ran.outcomes("alpha"), ["failed", "changed", "failed", "changed"]);
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("f")).expect("a file"), "x\ny\nz\n");
+}
+
+#[test]
+fn a_verdict_that_cannot_be_made_hides_nothing_that_was_done() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'judged'\nshell = { cmd = 'true', always = true }\nregister = 'out'\nchanged_when = \"out.stdout_lines[3] == 'x'\"\n[[task]]\nname = 'next'\nfile = { path = '~/made', state = 'touch' }\n",
+        &[],
+    );
+    assert_eq!(ran.exit, 4);
+    assert_eq!(ran.outcomes("alpha"), ["failed", "changed"]);
+    assert!(fleet.host("alpha").home.join("made").exists());
+}
+
+#[test]
+fn after_lost_contact_every_step_that_was_sent_is_unknown() {
+    let fleet = one();
+    let path = fleet
+        .write("play.toml", "hosts = 'all'\n[[task]]\nname = 'a'\nshell = { cmd = 'touch ~/begun; sleep 2', always = true }\ntimeout = 3\n[[task]]\nname = 'b'\nshell = { cmd = 'true', always = true }\ntimeout = 3\n")
+        .display()
+        .to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    fleet.host("alpha").cut();
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (7, vec!["unknown", "unknown"]), "{}", ran.document);
+    assert_eq!(ran.document["hosts"]["alpha"]["outcome"], "unknown");
+}
