@@ -149,6 +149,10 @@ impl Flight<'_> {
             if self.waiting.is_empty() {
                 return Ok(());
             }
+            if let Some(early) = shell.early.pop_front() {
+                self.take(Some(early), shell)?;
+                continue;
+            }
             let deadline = self.deadline();
             tokio::select! {
                 biased;

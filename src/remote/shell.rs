@@ -1,6 +1,6 @@
 //! The one shell that stays open on a host, per user.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -51,6 +51,8 @@ pub struct Shell {
     pub(super) locked: bool,
     /// Frames that went along with the opening, whose replies are still to come.
     pub(super) ahead: Vec<Frame>,
+    /// What came of those before the greeting was complete: stderr does not wait for stdout.
+    pub(super) early: VecDeque<Incoming>,
 }
 
 impl Shell {
@@ -108,6 +110,7 @@ impl Shell {
             gone: false,
             locked: false,
             ahead,
+            early: VecDeque::new(),
         };
         let hello = shell.greet(&mut incoming, &mut prompted, user, opening.prompt.is_some().then_some(rest));
         let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user)));
@@ -171,7 +174,7 @@ impl Shell {
                 }
                 Some(Incoming::Closed { status, stderr }) => return Err(not_opened(user, status, &stderr)),
                 Some(Incoming::Failed(failure)) => return Err(failure),
-                Some(_) => {}
+                Some(other) => self.early.push_back(other),
                 None => return Err(HostFailure::Lost("the shell ended before it said hello".into())),
             }
         }

@@ -120,7 +120,14 @@ package_read() {
             if [ -r /var/lib/dpkg/arch ]; then IFS= read -r _native </var/lib/dpkg/arch; fi
             ;;
         dnf | yum | zypper)
-            _db=$("$_rpm" -q --qf '|%{NAME}|%{ARCH}|%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n' -- "$@" 2>/dev/null)
+            # As root, rpm writes to its database even when it is only asked; as nobody it cannot.
+            _as=
+            if [ "${uid-}" = 0 ] && command -v setpriv >/dev/null 2>&1; then _as='setpriv --reuid 65534 --regid 65534 --clear-groups'; fi
+            # shellcheck disable=SC2086
+            _db=$($_as "$_rpm" -q --qf '|%{NAME}|%{ARCH}|%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n' -- "$@" 2>/dev/null)
+            if [ -z "$_db" ]; then
+                _db=$("$_rpm" -q --qf '|%{NAME}|%{ARCH}|%|EPOCH?{%{EPOCH}:}|%{VERSION}-%{RELEASE}\n' -- "$@" 2>/dev/null)
+            fi
             [ -n "$_db" ] || _why='rpm cannot read the package database of this host; rpm --rebuilddb may help'
             ;;
         pacman)
