@@ -290,3 +290,11 @@ fn after_lost_contact_every_step_that_was_sent_is_unknown() {
     assert_eq!((ran.exit, ran.outcomes("alpha")), (7, vec!["unknown", "unknown"]), "{}", ran.document);
     assert_eq!(ran.document["hosts"]["alpha"]["outcome"], "unknown");
 }
+
+#[test]
+fn remarks_may_come_before_the_greeting() {
+    let fleet = Fleet::start(&["alpha"], &Faults { late_stdout: Duration::from_millis(80), ..Faults::default() });
+    let playbook = "hosts = 'all'\n[[task]]\nfile = { path = '~/a', state = 'touch' }\n[[task]]\nfile = { path = '~/b', state = 'touch' }\n";
+    assert_eq!(apply(&fleet, playbook, &["--timeout", "5"]).outcomes("alpha"), ["changed", "changed"]);
+    assert_eq!(apply(&fleet, playbook, &["--timeout", "5"]).outcomes("alpha"), ["ok", "ok"]);
+}

@@ -29,6 +29,8 @@ pub struct Faults {
     pub refuse_login: bool,
     /// The login shell prints this before anything else.
     pub noise: String,
+    /// What comes on stdout is held back this long, so that stderr is always ahead of it.
+    pub late_stdout: Duration,
     /// The login shell in place of `/bin/sh`.
     pub shell: Option<String>,
 }
@@ -308,8 +310,8 @@ async fn run(
             }
         }
     });
-    let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None));
-    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1)));
+    let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None, faults.late_stdout));
+    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), Duration::ZERO));
     let status = child.wait().await.ok().and_then(|status| status.code()).and_then(|code| u32::try_from(code).ok());
     // What a daemon that was left behind still holds open must not hold the channel.
     let _drained = tokio::time::timeout(Duration::from_millis(300), async { tokio::join!(stdout, stderr) }).await;
@@ -321,7 +323,7 @@ async fn run(
     let _closed = handle.close(channel).await;
 }
 
-async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handle: russh::server::Handle, extended: Option<u32>) {
+async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handle: russh::server::Handle, extended: Option<u32>, late: Duration) {
     let Some(mut from) = from else { return };
     let mut buffer = vec![0; 32 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
@@ -329,6 +331,7 @@ async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handl
             return;
         }
         let bytes = buffer[..length].to_vec();
+        tokio::time::sleep(late).await;
         let sent = match extended {
             None => handle.data(channel, bytes).await.is_ok(),
             Some(kind) => handle.extended_data(channel, kind, bytes).await.is_ok(),
