@@ -5,6 +5,7 @@ mod fleet;
 
 mod faults;
 mod flights;
+mod guards;
 mod language;
 mod outcomes;
 
