@@ -25,7 +25,7 @@ pub(super) fn question_frame(ready: &Ready) -> Option<Frame> {
         Question::Ask(script) => Verb::Probe(script.clone()),
         Question::Run(script) => Verb::Run(script.clone()),
     };
-    Some(Frame { seq: ready.seq, verb, libraries: ready.module.probe_libraries.to_vec(), limit: ready.limit })
+    Some(Frame { seq: ready.seq, verb, libraries: ready.libraries.probe.clone(), limit: ready.limit })
 }
 
 /// What goes into a flight, or happens in its order.
@@ -496,12 +496,12 @@ enum Judged {
 
 fn still_frame(ready: &Ready) -> Option<Frame> {
     let Question::Ask(script) = &ready.question else { return None };
-    Some(Frame { seq: ready.seq, verb: Verb::Still(script.clone()), libraries: ready.module.probe_libraries.to_vec(), limit: ready.limit })
+    Some(Frame { seq: ready.seq, verb: Verb::Still(script.clone()), libraries: ready.libraries.probe.clone(), limit: ready.limit })
 }
 
 /// The libraries of a change: those of the probe, then those of apply.
 fn libraries(ready: &Ready) -> Vec<&'static Library> {
-    ready.module.probe_libraries.iter().chain(ready.module.apply_libraries).copied().collect()
+    ready.libraries.probe.iter().chain(&ready.libraries.apply).copied().collect()
 }
 
 /// `SECONDS RUN OWNER` as a sentence.

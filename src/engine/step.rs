@@ -8,7 +8,7 @@ use minijinja::Value;
 
 use super::load::Files;
 use crate::diag::{Diagnostic, Kind, Node};
-use crate::module::{Act, Answer, Local, Question, Registration, Surroundings, WantedKind};
+use crate::module::{Act, Answer, Libraries, Local, Question, Registration, Surroundings, WantedKind};
 use crate::playbook::{Body, Task};
 use crate::shell::Script;
 use crate::template::{Entry, Filled, Later, Layer, Scope, Trouble};
@@ -44,6 +44,7 @@ pub struct Ready {
     pub act: Box<dyn Act>,
     pub question: Question,
     pub around: Surroundings,
+    pub libraries: Libraries,
     pub scope: Arc<Scope>,
     pub user: UserKey,
     /// Conditions that only facts can settle; the question is harmless, so it is asked ahead of them.
@@ -246,8 +247,9 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
     Readiness::Ready(Box::new(Ready {
         bound: bound.clone(),
         module,
-        act,
         question,
+        libraries: act.libraries(&around),
+        act,
         around,
         scope,
         user,

@@ -176,9 +176,9 @@ pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     const NAME: &'static str;
     /// The argument that a bare text stands for, as in `command = "uptime"`.
     const MAIN: Option<&'static str> = None;
-    /// Shell functions that `probe` uses.
+    /// Shell functions that `probe` may use.
     const PROBE_LIBRARIES: &'static [&'static Library] = &[];
-    /// Shell functions that backup, apply and undo use, besides those of `probe`.
+    /// Shell functions that backup, apply and undo may use, besides those of `probe`.
     const APPLY_LIBRARIES: &'static [&'static Library] = &[];
     /// Arguments that are expressions; they arrive as their value.
     const EXPRESSIONS: &'static [&'static str] = &[];
@@ -210,6 +210,11 @@ pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
         false
     }
 
+    /// The shell functions that this very task uses: every byte of them travels to every host.
+    fn libraries(&self, _: &Surroundings) -> Libraries {
+        Libraries { probe: Self::PROBE_LIBRARIES.to_vec(), apply: Self::APPLY_LIBRARIES.to_vec() }
+    }
+
     /// The question to the host.
     fn probe(&self, around: &Surroundings) -> Question;
 
@@ -218,6 +223,14 @@ pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// # Errors
     /// Why the task cannot be done on this host.
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict>;
+}
+
+/// The shell functions of a task, in the order in which they build on each other.
+#[derive(Clone, Debug, Default)]
+pub struct Libraries {
+    pub probe: Vec<&'static Library>,
+    /// Besides those of the probe.
+    pub apply: Vec<&'static Library>,
 }
 
 /// A [`Module`] whose type is forgotten.
@@ -229,6 +242,7 @@ pub trait Act: Send + Sync {
     fn wants(&self) -> Vec<Wanted>;
     fn patience_seconds(&self) -> Option<u64>;
     fn has_secret(&self) -> bool;
+    fn libraries(&self, around: &Surroundings) -> Libraries;
 }
 
 impl<M: Module> Act for M {
@@ -250,5 +264,9 @@ impl<M: Module> Act for M {
 
     fn has_secret(&self) -> bool {
         Module::has_secret(self)
+    }
+
+    fn libraries(&self, around: &Surroundings) -> Libraries {
+        Module::libraries(self, around)
     }
 }

@@ -4,7 +4,6 @@ use schemars::Schema;
 
 use super::{Act, Module};
 use crate::diag::{Diagnostic, Entry, Key, Kind, Node, decode_with};
-use crate::remote::Library;
 
 /// One module, as playbook, engine and manual see it.
 #[derive(Clone, Copy)]
@@ -14,8 +13,6 @@ pub struct Registration {
     pub free_form: bool,
     pub runs_user_text: bool,
     pub expressions: &'static [&'static str],
-    pub probe_libraries: &'static [&'static Library],
-    pub apply_libraries: &'static [&'static Library],
     pub schema: fn() -> Schema,
     read: fn(&Node, &mut Vec<Diagnostic>) -> Option<Box<dyn Act>>,
 }
@@ -28,8 +25,6 @@ pub const fn registration<M: Module>() -> Registration {
         free_form: M::FREE_FORM,
         runs_user_text: M::RUNS_USER_TEXT,
         expressions: M::EXPRESSIONS,
-        probe_libraries: M::PROBE_LIBRARIES,
-        apply_libraries: M::APPLY_LIBRARIES,
         schema: || schemars::schema_for!(M),
         read: read::<M>,
     }

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Source};
-use crate::module::{Answer, Content, Local, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
+use crate::module::{Libraries, Answer, Content, Local, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::Pattern;
@@ -70,6 +70,13 @@ impl Module for Copy {
     const NAME: &'static str = "copy";
     const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK, &TREE_LOOK];
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&CHANGE, &TREE_CHANGE];
+
+    fn libraries(&self, around: &Surroundings) -> Libraries {
+        match around.files.get(self.src()) {
+            Some(Local::Folder(_)) => Libraries { probe: Self::PROBE_LIBRARIES.to_vec(), apply: Self::APPLY_LIBRARIES.to_vec() },
+            _ => Libraries { probe: vec![&LOOK], apply: vec![&CHANGE] },
+        }
+    }
 
     fn check(&self) -> Result<()> {
         self.properties().check()?;

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Answer, Change, Effect, Module, OneOrMany, Question, Surroundings, Undo, Verdict, diff};
+use crate::module::{Libraries, Answer, Change, Effect, Module, OneOrMany, Question, Surroundings, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
@@ -76,6 +76,14 @@ impl Module for Package {
     const MAIN: Option<&'static str> = Some("name");
     const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK, &NEWEST];
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&CHANGE];
+
+    fn libraries(&self, _: &Surroundings) -> Libraries {
+        if self.state == State::Latest {
+            Libraries { probe: vec![&LOOK, &NEWEST], apply: vec![&CHANGE] }
+        } else {
+            Libraries { probe: vec![&LOOK], apply: vec![&NEWEST, &CHANGE] }
+        }
+    }
 
     fn check(&self) -> Result<()> {
         if self.names().is_empty() && !self.refreshes() {
