@@ -8,10 +8,12 @@ mod facts;
 mod handlers;
 mod load;
 mod prepare;
+mod queue;
 mod schedule;
 mod scope;
 mod settle;
 mod step;
+mod talk;
 mod walk;
 
 use std::path::PathBuf;

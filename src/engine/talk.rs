@@ -1,0 +1,229 @@
+//! The walker's side of the conversation with a host: login, shells, questions and facts.
+
+use indexmap::IndexMap;
+
+use std::sync::Arc;
+
+use super::facts;
+use super::prepare::unbound;
+use super::scope::facts_layer;
+use super::step::{self, UserKey};
+use super::walk::{Decided, Halt, Walker, Work, stopping};
+use crate::event::Outcome;
+use crate::module::Question;
+use crate::playbook::{Body, Task};
+use crate::remote::{Frame, FrameResult, HostFailure, Link, Shell, Verb};
+use crate::template::Filled;
+
+impl Walker {
+    /// A task at the front that is none of a module's, or that waits for facts.
+    pub(super) async fn flow_control(&mut self) -> Result<(), Halt> {
+        let Some(Work::Task(bound)) = self.todo.front() else { return Ok(()) };
+        let task = bound.task.clone();
+        match &task.body {
+            Body::FlushHandlers => {
+                self.todo.pop_front();
+                if self.applies(&task).await? {
+                    let rest = std::mem::take(&mut self.todo);
+                    let ran = Box::pin(self.run_handlers()).await;
+                    self.todo = rest;
+                    ran?;
+                }
+                Ok(())
+            }
+            Body::EndPlay => {
+                self.todo.pop_front();
+                if self.applies(&task).await? { Err(Halt::EndPlay) } else { Ok(()) }
+            }
+            _ => self.gather_for_front().await,
+        }
+    }
+
+    /// Whether the conditions of a task that is no step hold; facts that they need are gathered first.
+    pub(super) async fn applies(&mut self, task: &Arc<Task>) -> Result<bool, Halt> {
+        for _ in 0..2 {
+            let bound = unbound(task.clone(), false);
+            match step::all_hold(&self.scope(&bound, Vec::new()), &task.when) {
+                Ok(Filled::Now(holds)) => return Ok(holds),
+                Ok(Filled::Later(later)) => {
+                    self.want_facts(&later);
+                    self.gather().await?;
+                }
+                Err((node, trouble)) => {
+                    let name = step::shown_name(&self.scope(&bound, Vec::new()), task);
+                    let message = format!("{} ({})", trouble.message, self.place(&node));
+                    self.settle_decided(Decided { bound, name, outcome: Outcome::Failed, message })?;
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    pub(super) async fn gather_for_front(&mut self) -> Result<(), Halt> {
+        let Some(Work::Task(bound)) = self.todo.front() else { return Ok(()) };
+        let bound = bound.clone();
+        if self.collectors().is_empty() {
+            // Nothing more can become known, so what it asks for is not there.
+            let name = step::shown_name(&self.scope(&bound, Vec::new()), &bound.task);
+            let message = "it depends on the result of a task that has not run".to_owned();
+            self.todo.pop_front();
+            let outcome = if self.shared.input.options.check { Outcome::Pending } else { Outcome::Failed };
+            return self.settle_decided(Decided { bound, name, outcome, message });
+        }
+        self.gather().await
+    }
+
+    /// Asks for the facts that are wanted and not there.
+    pub(super) async fn gather(&mut self) -> Result<(), Halt> {
+        let wanted = self.collectors();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let frame = self.facts_frame(&wanted);
+        self.shell(&None, std::slice::from_ref(&frame)).await?;
+        let results = self.fly(&None, vec![frame]).await?;
+        self.take_facts(&wanted, results.into_iter().next())
+    }
+
+    pub(super) fn facts_frame(&mut self, wanted: &[String]) -> Frame {
+        Frame {
+            seq: self.seq(),
+            verb: Verb::Probe(facts::question(wanted)),
+            libraries: vec![&facts::LIBRARY],
+            limit: std::time::Duration::from_secs(60),
+        }
+    }
+
+    pub(super) fn take_facts(&mut self, wanted: &[String], result: Option<FrameResult>) -> Result<(), Halt> {
+        let answer = match result.map(|result| result.outcome) {
+            Some(crate::remote::Outcome::Answered { stdout, .. }) => stdout,
+            Some(crate::remote::Outcome::Unknown(failure)) => return Err(Halt::Host(failure)),
+            _ => return Err(Halt::Stopped),
+        };
+        self.facts.extend(facts::read(wanted, &answer));
+        self.facts_layer = Arc::new(facts_layer(&self.facts));
+        Ok(())
+    }
+
+    /// Collectors that this play names and that have not been asked yet.
+    pub(super) fn collectors(&self) -> Vec<String> {
+        let named = &self.shared.named_facts[self.play.playbook][self.play.play];
+        let all = named.contains("*") || self.wanted_facts.contains("*");
+        facts::COLLECTORS
+            .iter()
+            .filter(|name| all || named.contains(**name) || self.wanted_facts.contains(**name))
+            .filter(|name| !self.facts.contains_key(**name))
+            .map(|name| (*name).to_owned())
+            .collect()
+    }
+
+    /// Opens the shell of a user, with probes that may travel along.
+    pub(super) async fn shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<(), Halt> {
+        if self.shells.get(user).is_some_and(Shell::is_open) {
+            return Ok(());
+        }
+        if self.link.is_none() {
+            let _permit = match self.plan.target.method {
+                crate::remote::Method::Ssh => Some(self.shared.handshakes.permit(&self.plan.target).await),
+                crate::remote::Method::Local => None,
+            };
+            let open = Link::open(&self.plan.target, &self.shared.input.known_hosts);
+            let link = tokio::select! {
+                link = open => link.map_err(Halt::Host)?,
+                () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
+            };
+            self.link = Some(link);
+        }
+        let Some(link) = &self.link else { return Ok(()) };
+        let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
+        let open = Shell::open(link, other.as_ref(), first);
+        let shell = tokio::select! {
+            shell = open => shell.map_err(Halt::Host)?,
+            () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
+        };
+        self.remember_pending(user, &shell.pending);
+        self.shells.insert(user.clone(), shell);
+        Ok(())
+    }
+
+    /// Sends frames to the shell of a user, which is open.
+    pub(super) async fn fly(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+        let Some(shell) = self.shells.get_mut(user) else { return Err(Halt::Stopped) };
+        Ok(shell.flight(&frames, &mut self.stop).await)
+    }
+
+    /// Opens a second channel for bytes.
+    pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload) -> Result<(), HostFailure> {
+        let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
+        let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
+        crate::remote::upload(link, other.as_ref(), &upload.path, &upload.content.bytes).await
+    }
+
+    /// Asks every question that has no good answer yet: one round trip, to all users' shells at once.
+    pub(super) async fn ask(&mut self) -> Result<(), Halt> {
+        let users = self.users_to_ask();
+        let collectors = self.collectors();
+        for (order, user) in users.iter().enumerate() {
+            let with_facts = if order == 0 { collectors.clone() } else { Vec::new() };
+            self.ask_as(user, &with_facts).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn users_to_ask(&self) -> Vec<UserKey> {
+        let mut users: IndexMap<UserKey, ()> = IndexMap::new();
+        for work in &self.todo {
+            match work {
+                Work::Ready(ready) if ready.answer.is_none() && !matches!(ready.question, Question::None) => {
+                    users.insert(ready.user.clone(), ());
+                }
+                Work::Ready(_) | Work::Decided(_) | Work::LoopEnd { .. } => {}
+                Work::Task(_) | Work::Leave(_) => break,
+            }
+        }
+        users.into_keys().collect()
+    }
+
+    pub(super) async fn ask_as(&mut self, user: &UserKey, collectors: &[String]) -> Result<(), Halt> {
+        let facts_seq = self.seq();
+        let mut frames = Vec::new();
+        let mut steps = Vec::new();
+        if !collectors.is_empty() {
+            let mut frame = self.facts_frame(collectors);
+            frame.seq = facts_seq;
+            frames.push(frame);
+        }
+        for (at, work) in self.todo.iter().enumerate() {
+            match work {
+                Work::Ready(ready) if ready.answer.is_none() && ready.user == *user => {
+                    if let Some(frame) = super::commit::question_frame(ready) {
+                        frames.push(frame);
+                        steps.push(at);
+                    }
+                }
+                Work::Ready(_) | Work::Decided(_) | Work::LoopEnd { .. } => {}
+                Work::Task(_) | Work::Leave(_) => break,
+            }
+        }
+        if frames.is_empty() {
+            return Ok(());
+        }
+        let harmless = |frame: &&Frame| matches!(frame.verb, Verb::Probe(_));
+        let first: Vec<Frame> = if steps.iter().any(|&at| matches!(&self.todo[at], Work::Ready(ready) if ready.no_log || ready.act.has_secret())) {
+            Vec::new()
+        } else {
+            frames.iter().take_while(harmless).cloned().collect()
+        };
+        self.shell(user, &first).await?;
+        let results = self.fly(user, frames).await?;
+        let mut results = results.into_iter();
+        if !collectors.is_empty() {
+            self.take_facts(collectors, results.next())?;
+        }
+        for (at, result) in steps.into_iter().zip(results) {
+            self.take_answer(at, result)?;
+        }
+        Ok(())
+    }
+}
