@@ -1,0 +1,87 @@
+//! The sh libraries of the modules, function by function, in dash, bash and busybox: `tests/shell/*.sh` are the cases.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SHELLS: &[&[&str]] = &[&["dash"], &["bash", "--posix"], &["busybox", "ash"]];
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A folder with the case file, the library as it is sent, and the helpers that every library may use.
+fn laid_out(name: &str, parts: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let read = |path: &str| std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let sent: String = parts.iter().map(|part| mutate::remote::without_comments(&read(part))).collect();
+    std::fs::write(folder.path().join(format!("{name}_library.sh")), sent).expect("the library");
+    let helpers = format!("n='\n'\nt='\t'\n{}", read("src/remote/small.sh"));
+    std::fs::write(folder.path().join("core_test.sh"), helpers).expect("the helpers");
+    std::fs::copy(root().join(format!("tests/shell/{name}.sh")), folder.path().join(format!("{name}.sh"))).expect("the cases");
+    folder
+}
+
+fn is_installed(shell: &[&str]) -> bool {
+    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(shell[0]).exists()))
+}
+
+fn run(folder: &Path, words: &[&str]) {
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .current_dir(folder)
+        .env("LIB", folder)
+        .env("TEST_HOME", folder)
+        .stdin(std::process::Stdio::null())
+        .output()
+        .expect("the shell runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let failed = !output.status.success() || said.lines().any(|line| line.starts_with("FAIL") || line.starts_with("not as expected"));
+    assert!(!failed, "{words:?}: {:?}\n{said}", output.status);
+}
+
+fn in_every_shell(name: &str, parts: &[&str]) {
+    let folder = laid_out(name, parts);
+    let cases = format!("{name}.sh");
+    let mut tried = 0;
+    for shell in SHELLS.iter().filter(|shell| is_installed(shell)) {
+        let mut words = shell.to_vec();
+        words.push(&cases);
+        run(folder.path(), &words);
+        tried += 1;
+    }
+    assert!(tried > 0, "no shell to try it in");
+}
+
+/// Cases that play with `/etc` in a mount namespace of their own: as root, and only where that is expected.
+fn in_a_namespace(name: &str, parts: &[&str], shells: &[&str]) {
+    if std::env::var("CI").as_deref() != Ok("true") || !nix::unistd::geteuid().is_root() {
+        println!("the cases of `{name}` did not run: they need root, and CI=true");
+        return;
+    }
+    let folder = laid_out(name, parts);
+    let cases = format!("{name}.sh");
+    let mut words = vec!["sh", cases.as_str()];
+    words.extend_from_slice(shells);
+    run(folder.path(), &words);
+}
+
+#[test]
+fn file() {
+    in_every_shell("file", &["src/modules/file/look.sh", "src/modules/file/change.sh"]);
+}
+
+#[test]
+fn package() {
+    in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/newest.sh", "src/modules/package/change.sh"]);
+}
+
+#[test]
+fn account() {
+    in_a_namespace("account", &["src/modules/account/look.sh", "src/modules/account/change.sh"], &["dash", "bash --posix", "busybox ash"]);
+}
+
+#[test]
+fn service() {
+    // Its waits are real ones, so one shell has to do.
+    in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/change.sh"], &["busybox ash"]);
+}
