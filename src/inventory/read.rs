@@ -381,6 +381,13 @@ fn has_template(node: &Node) -> bool {
     }
 }
 
+/// Whether a variable may have this name: letters, digits and `_`, and no digit first.
+pub fn is_variable_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        && !name.starts_with(|letter: char| letter.is_ascii_digit())
+}
+
 /// Names and templates of a `vars` table.
 pub fn check_variables(table: &Node, problems: &mut Vec<Diagnostic>) {
     if !matches!(table.kind, Kind::Table(_)) {
@@ -389,10 +396,7 @@ pub fn check_variables(table: &Node, problems: &mut Vec<Diagnostic>) {
     }
     for entry in table.entries() {
         let name = entry.key.name.as_str();
-        let good = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-            && !name.starts_with(|letter: char| letter.is_ascii_digit())
-            && !name.is_empty();
-        if !good {
+        if !is_variable_name(name) {
             let diagnostic = Diagnostic::error("variable-name", &entry.key.span, format!("`{name}` cannot be the name of a variable"));
             problems.push(diagnostic.help("use letters, digits and `_`, and begin with a letter"));
         } else if RESERVED.contains(&name) {

@@ -30,8 +30,7 @@ impl Module for SetFact {
 
     fn check(&self) -> Result<()> {
         for name in self.0.keys() {
-            let good = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') && !name.starts_with(|letter: char| letter.is_ascii_digit());
-            if !good || name.is_empty() {
+            if !crate::inventory::is_variable_name(name) {
                 bail!("`{name}` cannot be the name of a variable | use letters, digits and `_`, and begin with a letter");
             }
             if crate::inventory::RESERVED.contains(&name.as_str()) {

@@ -89,8 +89,7 @@ pub fn environment(node: &Node, problems: &mut Vec<Diagnostic>) {
     }
     for entry in node.entries() {
         let name = entry.key.name.as_str();
-        let good = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') && !name.starts_with(|letter: char| letter.is_ascii_digit());
-        if !good || name.is_empty() {
+        if !crate::inventory::is_variable_name(name) {
             problems.push(Diagnostic::error("variable-name", &entry.key.span, format!("`{name}` cannot be the name of an environment variable")));
         }
         if matches!(entry.value.kind, Kind::List(_) | Kind::Table(_)) {
@@ -102,10 +101,7 @@ pub fn environment(node: &Node, problems: &mut Vec<Diagnostic>) {
 
 /// A name for a variable that a task makes.
 pub fn variable_name(name: &str, node: &Node, problems: &mut Vec<Diagnostic>) {
-    let good = name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-        && !name.starts_with(|letter: char| letter.is_ascii_digit())
-        && !name.is_empty();
-    if !good {
+    if !crate::inventory::is_variable_name(name) {
         let diagnostic = Diagnostic::error("variable-name", &node.span, format!("`{name}` cannot be the name of a variable"));
         problems.push(diagnostic.help("use letters, digits and `_`, and begin with a letter"));
     } else if crate::inventory::RESERVED.contains(&name) && name != "result" {

@@ -95,10 +95,6 @@ pub struct Task {
     /// Variables that a role gives as defaults, weaker than the inventory.
     pub role_defaults: Vec<Arc<Layer>>,
     pub defaults: Defaults,
-    pub run_once: bool,
-    pub delegate_to: Option<Node>,
-    pub barrier: bool,
-    pub throttle: Option<u32>,
     /// Folder to which paths on the controller are relative.
     pub folder: PathBuf,
     /// Folders of a role in which its files and templates are looked for.

@@ -336,10 +336,6 @@ impl Reader<'_, '_> {
             variables: inner.variables,
             role_defaults: inner.role_defaults,
             defaults: inner.defaults,
-            run_once: keys.run_once.unwrap_or(false),
-            delegate_to: None,
-            barrier: keys.barrier.unwrap_or(false),
-            throttle: keys.throttle,
             folder: inner.folder,
             role: inner.role,
             body,
@@ -485,8 +481,8 @@ fn only(node: &Node, entries: &[Entry], keys: &[&str]) -> Node {
 /// The keywords of a task that never are templates, for decoding by type.
 fn typed_keys(node: &Node, known: &[Entry]) -> Node {
     const TYPED: &[&str] = &[
-        "loop_control", "register", "retries", "delay", "listen", "tags", "become", "timeout", "check_mode", "run_once",
-        "no_log", "barrier", "throttle", "include", "role", "meta",
+        "loop_control", "register", "retries", "delay", "listen", "tags", "become", "timeout", "check_mode",
+        "no_log", "include", "role", "meta",
     ];
     only(node, known, TYPED)
 }

@@ -49,6 +49,8 @@ pub struct Shell {
     /// Nothing can be sent any more.
     pub(super) gone: bool,
     pub(super) locked: bool,
+    /// The lock was held, so its release must have reached the host before we go.
+    releasing: bool,
     /// Frames that went along with the opening, whose replies are still to come.
     pub(super) ahead: Vec<Frame>,
     /// What came of those before the greeting was complete: stderr does not wait for stdout.
@@ -109,6 +111,7 @@ impl Shell {
             pending: Vec::new(),
             gone: false,
             locked: false,
+            releasing: false,
             ahead,
             early: VecDeque::new(),
         };
@@ -206,15 +209,16 @@ impl Shell {
 
     /// Releases the lock, if it is held.
     pub async fn unlock(&mut self) {
+        self.releasing |= self.locked;
         if self.locked && !self.gone && self.input.write(b"core_release\n").await.is_err() {
             self.gone = true;
         }
         self.locked = false;
     }
 
-    /// Ends the shell, and with it the lock; waits a moment for both.
+    /// Ends the shell, and with it the lock; waits for that only where there was one, since it costs a round trip.
     pub async fn close(mut self) {
-        if !self.gone && self.input.write(b"Q\n").await.is_ok() {
+        if !self.gone && self.input.write(b"Q\n").await.is_ok() && (self.locked || self.releasing) {
             let ended = async {
                 while let Some(event) = self.incoming.recv().await {
                     if matches!(event, Incoming::Closed { .. } | Incoming::Failed(_)) {

@@ -1,6 +1,7 @@
 //! Bytes for a temporary file on a host, over a channel of their own.
 
 use std::fmt::Write as _;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -52,11 +53,8 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let receiving = async {
         while let Some(event) = events.recv().await {
-            match event {
-                Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
-                Event::Stderr(more) if stderr.len() < 4096 => stderr.extend(more),
-                Event::Closed(_) => break,
-                _ => {}
+            if said(event, &mut stdout, &mut stderr).is_break() {
+                break;
             }
         }
     };
@@ -72,6 +70,17 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         (None, Err(failure)) => Err(failure),
         (None, Ok(())) => Err(HostFailure::Upload("the content did not arrive whole; a login profile on the host may read what is meant for others".into())),
     }
+}
+
+/// Keeps the beginning of what the other side says; breaks when it has nothing more to say.
+fn said(event: Event, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> ControlFlow<()> {
+    match event {
+        Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
+        Event::Stderr(more) if stderr.len() < 4096 => stderr.extend(more),
+        Event::Closed(_) => return ControlFlow::Break(()),
+        _ => {}
+    }
+    ControlFlow::Continue(())
 }
 
 /// Drives both directions; after the sending the receiving may last [`STALL_LIMIT`] longer.
@@ -97,11 +106,8 @@ async fn give_password(
     let answered = async {
         let mut asked = false;
         while let Some(event) = events.recv().await {
-            match event {
-                Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
-                Event::Stderr(more) if stderr.len() < 4096 => stderr.extend(more),
-                Event::Closed(_) => break,
-                _ => {}
+            if said(event, &mut stdout, &mut stderr).is_break() {
+                break;
             }
             if stdout.ends_with(b"ready") {
                 return Ok(());

@@ -67,19 +67,3 @@ fn check_contacts_nobody() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(fleet.host("alpha").connections(), 0);
 }
-
-#[test]
-#[ignore = "prints figures"]
-fn figures() {
-    use super::{Faults, Fleet};
-    for delay in [0, 50] {
-        let faults = Faults { delay: std::time::Duration::from_millis(delay), ..Faults::default() };
-        let fleet = Fleet::start(&["alpha"], &faults);
-        for (name, playbook) in [("ping", "hosts = 'all'\n[[task]]\nping = {}\n".to_owned()), ("first 50", many(50)), ("again 50", many(50)), ("again 1", many(1))] {
-            let before = fleet.host("alpha").turns();
-            let begun = std::time::Instant::now();
-            let ran = apply(&fleet, &playbook, &[]);
-            println!("delay {delay}: {name}: {:?} {} turns exit {}", begun.elapsed(), fleet.host("alpha").turns() - before, ran.exit);
-        }
-    }
-}
