@@ -113,17 +113,29 @@ impl Walker {
                     if change.apply.upload.is_some() && in_order && !frames.is_empty() {
                         break;
                     }
-                    let uploads = change.apply.upload.clone();
+                    let uploads = change.apply.upload.clone().filter(|upload| ready.uploaded.as_ref() != Some(&upload.path));
                     let wanted = ready.user.clone();
                     frames.push(self.change_frame(ready, &change));
                     let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some();
                     user = Some(wanted.clone());
                     if let Some(upload) = uploads {
                         self.lock(&wanted).await?;
-                        if let Err(failure) = self.upload(&wanted, &upload).await {
-                            frames.pop();
-                            planned.push(Planned::Here(Box::new(Ending::failed(failure.to_string()))));
-                            break;
+                        match self.upload(&wanted, &upload).await {
+                            Ok(false) => {}
+                            Ok(true) => {
+                                // The shell that has answered is gone, so the question comes again before the change.
+                                frames.pop();
+                                user = None;
+                                if let Some(Work::Ready(ready)) = self.todo.get_mut(at) {
+                                    ready.uploaded = Some(upload.path);
+                                }
+                                break;
+                            }
+                            Err(failure) => {
+                                frames.pop();
+                                planned.push(Planned::Here(Box::new(Ending::failed(failure.to_string()))));
+                                break;
+                            }
                         }
                     }
                     changes.push(Some(change));

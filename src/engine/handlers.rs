@@ -86,11 +86,16 @@ impl Walker {
         for (user, at) in std::mem::take(&mut self.late_notices) {
             let (id, text) = handler_id(&self.shared, &self.play, at);
             let frame = unanswered(Verb::Notify { id, text });
-            if self.shells.get(&user).is_some_and(Shell::is_open) {
+            if self.has_shell(&user).await {
                 self.fly(&user, vec![frame]).await?;
             }
         }
         Ok(())
+    }
+
+    /// A shell that only made room for another is opened again.
+    async fn has_shell(&mut self, user: &UserKey) -> bool {
+        self.shells.get(user).is_some_and(Shell::is_open) || self.one_session && self.shell(user, &[]).await.is_ok()
     }
 
     async fn clear(&mut self, at: usize, shells: &[UserKey]) {
@@ -99,7 +104,7 @@ impl Walker {
         }
         let (id, _) = handler_id(&self.shared, &self.play, at);
         for user in shells {
-            if self.shells.get(user).is_some_and(Shell::is_open) {
+            if self.has_shell(user).await {
                 let frame = unanswered(Verb::Clear(vec![id.clone()]));
                 // If this is lost, the handler runs once more, which is the safe side.
                 let _sent = self.fly(user, vec![frame]).await;

@@ -63,6 +63,8 @@ pub struct Ready {
     pub attempts: u32,
     /// Number by which the host knows it.
     pub seq: u32,
+    /// Where on the host its bytes lie already.
+    pub uploaded: Option<Vec<u8>>,
 }
 
 /// What can be said of a task before the host is asked.
@@ -266,6 +268,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         conflicts: 0,
         attempts: 0,
         seq: 0,
+        uploaded: None,
     }))
 }
 

@@ -1,11 +1,13 @@
 //! The walker's side of the conversation with a host: login, shells, questions and facts.
 
-use indexmap::IndexMap;
-
 use std::sync::Arc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
 
 use super::facts;
 use super::prepare::unbound;
+use super::schedule::back_off;
 use super::scope::facts_layer;
 use super::step::{self, UserKey};
 use super::walk::{Decided, Halt, Walker, Work, stopping};
@@ -14,6 +16,10 @@ use crate::module::Question;
 use crate::playbook::{Body, Task};
 use crate::remote::{Frame, FrameResult, HostFailure, Link, Shell, Verb};
 use crate::template::Filled;
+
+/// How often, and at which distance, a channel is asked for again after the room for it has been made.
+const ROOM_TRIES: usize = 10;
+const ROOM_PAUSE: Duration = Duration::from_millis(100);
 
 impl Walker {
     /// A task at the front that is none of a module's, or that waits for facts.
@@ -91,7 +97,7 @@ impl Walker {
             seq: self.seq(),
             verb: Verb::Probe(facts::question(wanted)),
             libraries: vec![&facts::LIBRARY],
-            limit: std::time::Duration::from_secs(60),
+            limit: Duration::from_secs(60),
         }
     }
 
@@ -118,33 +124,98 @@ impl Walker {
             .collect()
     }
 
+    /// Logs in, unless that has been done. A server that has no room at the moment is given time.
+    async fn connect(&mut self) -> Result<(), Halt> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        let _permit = match self.plan.target.method {
+            crate::remote::Method::Ssh => Some(self.shared.handshakes.permit(&self.plan.target).await),
+            crate::remote::Method::Local => None,
+        };
+        let mut tries = 0;
+        loop {
+            let open = Link::open(&self.plan.target, &self.shared.input.known_hosts);
+            let opened = tokio::select! {
+                opened = open => opened,
+                () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
+            };
+            match opened {
+                Ok(link) => {
+                    self.link = Some(link);
+                    return Ok(());
+                }
+                Err(failure) => match back_off(tries) {
+                    Some(pause) if failure.may_pass() => {
+                        tries += 1;
+                        self.rest(pause).await?;
+                    }
+                    _ => return Err(Halt::Host(failure)),
+                },
+            }
+        }
+    }
+
     /// Opens the shell of a user, with probes that may travel along.
     pub(super) async fn shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<(), Halt> {
         if self.shells.get(user).is_some_and(Shell::is_open) {
             return Ok(());
         }
-        if self.link.is_none() {
-            let _permit = match self.plan.target.method {
-                crate::remote::Method::Ssh => Some(self.shared.handshakes.permit(&self.plan.target).await),
-                crate::remote::Method::Local => None,
-            };
-            let open = Link::open(&self.plan.target, &self.shared.input.known_hosts);
-            let link = tokio::select! {
-                link = open => link.map_err(Halt::Host)?,
-                () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
-            };
-            self.link = Some(link);
+        self.connect().await?;
+        if self.one_session {
+            self.make_room().await;
         }
-        let Some(link) = &self.link else { return Ok(()) };
-        let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-        let open = Shell::open(link, other.as_ref(), first);
-        let shell = tokio::select! {
-            shell = open => shell.map_err(Halt::Host)?,
-            () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
+        let shell = match self.open_shell(user, first).await? {
+            Err(HostFailure::Channel(_)) if !self.shells.is_empty() => {
+                self.make_room().await;
+                self.open_in_the_room(user, first).await?
+            }
+            Err(HostFailure::Channel(_)) if self.one_session => self.open_in_the_room(user, first).await?,
+            opened => opened,
         };
+        let shell = shell.map_err(Halt::Host)?;
         self.remember_pending(user, &shell.pending);
         self.shells.insert(user.clone(), shell);
         Ok(())
+    }
+
+    async fn open_shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<Result<Shell, HostFailure>, Halt> {
+        let Some(link) = &self.link else { return Err(Halt::Stopped) };
+        let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
+        let open = Shell::open(link, other.as_ref(), first);
+        tokio::select! {
+            shell = open => Ok(shell),
+            () = stopping(self.stop.clone()) => Err(Halt::Stopped),
+        }
+    }
+
+    /// A server frees the place of a session a little after it has ended.
+    async fn open_in_the_room(&mut self, user: &UserKey, first: &[Frame]) -> Result<Result<Shell, HostFailure>, Halt> {
+        let mut opened = self.open_shell(user, first).await?;
+        for _ in 0..ROOM_TRIES {
+            if !matches!(opened, Err(HostFailure::Channel(_))) {
+                break;
+            }
+            self.rest(ROOM_PAUSE).await?;
+            opened = self.open_shell(user, first).await?;
+        }
+        Ok(opened)
+    }
+
+    /// Where the server allows a single session (`MaxSessions 1`), the shells that are open make room for the next
+    /// channel. What their hosts have answered is forgotten with them, and asked again.
+    async fn make_room(&mut self) {
+        self.one_session = true;
+        for (_, shell) in self.shells.drain() {
+            shell.close().await;
+        }
+        for work in &mut self.todo {
+            if let Work::Ready(ready) = work
+                && matches!(ready.question, Question::Ask(_))
+            {
+                ready.answer = None;
+            }
+        }
     }
 
     /// Sends frames to the shell of a user, which is open.
@@ -153,8 +224,26 @@ impl Walker {
         Ok(shell.flight(&frames, &mut self.stop).await)
     }
 
-    /// Opens a second channel for bytes.
-    pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload) -> Result<(), HostFailure> {
+    /// Sends bytes over a channel of their own. `true` when the shells had to make room for it, so that what the
+    /// host has answered is to be asked again.
+    pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload) -> Result<bool, HostFailure> {
+        match self.send_bytes(user, upload).await {
+            Err(HostFailure::Channel(_)) if !self.shells.is_empty() => {}
+            sent => return sent.map(|()| false),
+        }
+        self.make_room().await;
+        let mut sent = self.send_bytes(user, upload).await;
+        for _ in 0..ROOM_TRIES {
+            if !matches!(sent, Err(HostFailure::Channel(_))) {
+                break;
+            }
+            tokio::time::sleep(ROOM_PAUSE).await;
+            sent = self.send_bytes(user, upload).await;
+        }
+        sent.map(|()| true)
+    }
+
+    async fn send_bytes(&self, user: &UserKey, upload: &crate::module::Upload) -> Result<(), HostFailure> {
         let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
         crate::remote::upload(link, other.as_ref(), &upload.path, &upload.content.bytes).await
@@ -162,7 +251,11 @@ impl Walker {
 
     /// Asks every question that has no good answer yet: one round trip, to all users' shells at once.
     pub(super) async fn ask(&mut self) -> Result<(), Halt> {
-        let users = self.users_to_ask();
+        let mut users = self.users_to_ask();
+        if self.one_session {
+            // The next user's shell would take this one's answers with it.
+            users.truncate(1);
+        }
         let collectors = self.collectors();
         for (order, user) in users.iter().enumerate() {
             let with_facts = if order == 0 { collectors.clone() } else { Vec::new() };

@@ -64,6 +64,8 @@ pub(super) struct Walker {
     pub todo: VecDeque<Work>,
     pub link: Option<Link>,
     pub shells: HashMap<UserKey, Shell>,
+    /// The server allows no second session beside the first.
+    pub one_session: bool,
     pub stop: watch::Receiver<Stop>,
     /// Registered results and set facts.
     pub results: Arc<Layer>,
@@ -127,6 +129,7 @@ impl Walker {
             todo: VecDeque::new(),
             link: None,
             shells: HashMap::new(),
+            one_session: false,
             stop,
             results: Arc::default(),
             facts_layer: Arc::new(facts_layer(&serde_json::Map::new())),
@@ -294,7 +297,7 @@ impl Walker {
     }
 
     /// Waits, and lets the host know meanwhile that somebody still holds its lock.
-    async fn rest(&mut self, pause: std::time::Duration) -> Result<(), Halt> {
+    pub(super) async fn rest(&mut self, pause: std::time::Duration) -> Result<(), Halt> {
         let end = tokio::time::Instant::now() + pause;
         let mut beat = tokio::time::interval(std::time::Duration::from_secs(15));
         loop {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::wire;
+
 /// Why a host cannot be worked on. The engine chooses by it: give up on the host, settle an outcome, wait.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum HostFailure {
@@ -15,6 +17,8 @@ pub enum HostFailure {
     LoginTimeout { address: String, limit: Duration },
     #[error("the server at {address} does not speak SSH as expected: {reason}")]
     Handshake { address: String, reason: String },
+    #[error("the server at {address} port {port} closes new connections before it speaks SSH{}; it may be throttling logins (MaxStartups, PerSourcePenalties) or refusing this address", said_in_brackets(.said))]
+    Throttled { address: String, port: u16, said: String },
     #[error("no algorithm in common with the server at {address} ({what}); for an old server set `legacy_ssh = true` for this host in the inventory")]
     Algorithms { address: String, what: String },
     #[error(
@@ -33,7 +37,7 @@ pub enum HostFailure {
     Login { address: String, user: String, tried: String },
     #[error("{0}")]
     Key(String),
-    #[error("a session could not be opened: {0}")]
+    #[error("the server refuses a session on this connection: {0}; look at MaxSessions in its sshd_config")]
     Channel(String),
     #[error("{0}")]
     Upload(String),
@@ -49,4 +53,13 @@ pub enum HostFailure {
     Interrupted,
 }
 
-use super::wire;
+impl HostFailure {
+    /// Whether the same attempt may well succeed a little later. A login that was refused is no such thing.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Throttled { .. })
+    }
+}
+
+fn said_in_brackets(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(" (`{}`)", said.escape_debug()) }
+}

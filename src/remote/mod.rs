@@ -12,6 +12,7 @@ mod opening;
 mod pipe;
 mod shell;
 mod ssh;
+mod tcp;
 mod upload;
 pub mod wire;
 

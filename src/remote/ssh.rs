@@ -14,6 +14,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::{Algorithm, EcdsaCurve, HashAlg, PrivateKeyWithHashAlg, PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, cipher, compression, kex, mac};
 
+use super::tcp::{Overture, Stream};
 use super::{HostFailure, KnownHosts, Target, known_hosts};
 
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
@@ -34,14 +35,14 @@ impl Session {
     /// # Errors
     /// What went wrong, each with its own advice.
     pub async fn open(target: &Target, known: &KnownHosts) -> Result<Self, HostFailure> {
-        let address = target.address.clone();
-        let stream = tcp(target).await?;
+        let stream = Stream::open(target).await?;
+        let overture = stream.overture();
         let login = async {
             let guard = Guard::new(target, known)?;
             let server = guard.server.clone();
             let config = Arc::new(config(target, &guard));
             let mut handle =
-                client::connect_stream(config, stream, guard).await.map_err(|error| error.about(&address))?;
+                client::connect_stream(config, stream, guard).await.map_err(|error| error.about(target, &overture))?;
             log_in(&mut handle, target).await?;
             Ok(Self { handle, server })
         };
@@ -78,38 +79,6 @@ impl Session {
     pub async fn close(&self) {
         let farewell = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
         let _gone = tokio::time::timeout(Duration::from_secs(1), farewell).await;
-    }
-}
-
-async fn tcp(target: &Target) -> Result<tokio::net::TcpStream, HostFailure> {
-    let (address, port) = (target.address.as_str(), target.port);
-    let connect = async {
-        let found = tokio::net::lookup_host((address, port))
-            .await
-            .map_err(|error| HostFailure::Name { name: address.into(), reason: error.to_string() })?;
-        let mut reason = "the name has no address".to_owned();
-        for socket in found {
-            match tokio::net::TcpStream::connect(socket).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => reason = advice(&error),
-            }
-        }
-        Err(HostFailure::Connect { address: address.into(), port, reason })
-    };
-    let stream = tokio::time::timeout(target.connect_timeout, connect).await.unwrap_or_else(|_| {
-        Err(HostFailure::ConnectTimeout { address: address.into(), port, limit: target.connect_timeout })
-    })?;
-    // Frames are small and each is waited for; Nagle's delay would add 40 ms to every exchange.
-    let _best_effort = stream.set_nodelay(true);
-    Ok(stream)
-}
-
-fn advice(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused; is an SSH server running there, on this port?".into(),
-        std::io::ErrorKind::HostUnreachable => "no route to the host; is it up, and is its address right?".into(),
-        std::io::ErrorKind::NetworkUnreachable => "the network is unreachable; is this machine online?".into(),
-        _ => error.to_string(),
     }
 }
 
@@ -336,20 +305,29 @@ impl From<russh::Error> for Trouble {
 }
 
 impl Trouble {
-    fn about(self, address: &str) -> HostFailure {
-        let address = address.to_owned();
+    fn about(self, target: &Target, overture: &Overture) -> HostFailure {
+        let address = target.address.clone();
         match self {
             Self::Host(failure) => failure,
             Self::Ssh(russh::Error::NoCommonAlgo { kind, .. }) => {
                 HostFailure::Algorithms { address, what: format!("{kind:?}").to_lowercase() }
             }
-            Self::Ssh(russh::Error::Disconnect | russh::Error::HUP) => HostFailure::Handshake {
-                address,
-                reason: "it closed the connection during the handshake; it may be throttling logins (MaxStartups)".into(),
+            Self::Ssh(error) => match overture.refusal() {
+                // What sshd does to those it has no room for: it closes at once, or says so first.
+                Some(said) if said.is_empty() || is_throttle(&said) => HostFailure::Throttled { address, port: target.port, said },
+                Some(said) => HostFailure::Handshake { address, reason: format!("it says `{}`", said.escape_debug()) },
+                None if matches!(error, russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_)) => {
+                    HostFailure::Handshake { address, reason: "it closed the connection during the handshake".into() }
+                }
+                None => HostFailure::Handshake { address, reason: error.to_string() },
             },
-            Self::Ssh(error) => HostFailure::Handshake { address, reason: error.to_string() },
         }
     }
+}
+
+/// The words of OpenSSH for "too many at once" and for the penalty of an address (`PerSourcePenalties`).
+fn is_throttle(said: &str) -> bool {
+    said.contains("Exceeded MaxStartups") || said.contains("Not allowed at this time")
 }
 
 impl Guard {

@@ -7,6 +7,7 @@ mod faults;
 mod flights;
 mod guards;
 mod language;
+mod logins;
 mod outcomes;
 
 use std::path::Path;

@@ -33,6 +33,11 @@ pub struct Faults {
     pub late_stdout: Duration,
     /// The login shell in place of `/bin/sh`.
     pub shell: Option<String>,
+    /// Sessions that a connection may have at once; `None` for as many as it likes.
+    pub most_sessions: Option<usize>,
+    /// So many connections are closed before the server speaks SSH, with these words.
+    pub turned_away: usize,
+    pub turned_away_with: String,
 }
 
 /// One host of the fleet.
@@ -150,9 +155,17 @@ async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed:
         ..russh::server::Config::default()
     });
     while let Ok((stream, _)) = listener.accept().await {
-        host.counts.connections.fetch_add(1, Ordering::SeqCst);
+        let earlier = host.counts.connections.fetch_add(1, Ordering::SeqCst);
         let _nodelay = stream.set_nodelay(true);
-        let handler = Login { host: host.clone(), allowed: allowed.clone(), faults: faults.clone(), inputs: HashMap::new() };
+        if earlier < faults.turned_away {
+            let words = faults.turned_away_with.clone();
+            tokio::spawn(async move {
+                let mut stream = stream;
+                let _told = stream.write_all(words.as_bytes()).await;
+            });
+            continue;
+        }
+        let handler = Login { host: host.clone(), allowed: allowed.clone(), faults: faults.clone(), inputs: HashMap::new(), sessions: Arc::default() };
         let (near, far) = tokio::io::duplex(1 << 20);
         tokio::spawn(wire(stream, far, host.clone(), faults.delay));
         let config = config.clone();
@@ -219,6 +232,8 @@ struct Login {
     allowed: PublicKey,
     faults: Faults,
     inputs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
+    /// Sessions open on this connection.
+    sessions: Arc<AtomicUsize>,
 }
 
 impl russh::server::Handler for Login {
@@ -235,6 +250,11 @@ impl russh::server::Handler for Login {
         reply: russh::server::ChannelOpenHandle,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
+        if self.faults.most_sessions.is_some_and(|most| self.sessions.load(Ordering::SeqCst) >= most) {
+            reply.reject(russh::ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        }
+        self.sessions.fetch_add(1, Ordering::SeqCst);
         reply.accept().await;
         Ok(())
     }
@@ -245,7 +265,12 @@ impl russh::server::Handler for Login {
         let (input, output) = mpsc::unbounded_channel();
         self.inputs.insert(channel, input);
         session.channel_success(channel)?;
-        tokio::spawn(run(command, self.host.home.clone(), self.faults.clone(), channel, session.handle(), output));
+        let running = run(command, self.host.home.clone(), self.faults.clone(), channel, session.handle(), output);
+        let sessions = self.sessions.clone();
+        tokio::spawn(async move {
+            running.await;
+            sessions.fetch_sub(1, Ordering::SeqCst);
+        });
         Ok(())
     }
 
