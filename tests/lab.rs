@@ -207,3 +207,61 @@ fn each_way_sudo_says_no_has_its_own_message() {
         assert!(run["hosts"]["deb1"]["message"].as_str().is_some_and(|said| said.contains(part)), "{user}: {run:#}");
     }
 }
+
+#[test]
+fn a_server_with_one_session_serves_two_users_and_uploads() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb2", "grep -q '^MaxSessions 1$' /etc/ssh/sshd_config || { echo 'MaxSessions 1' >>/etc/ssh/sshd_config; systemctl restart ssh; }; rm -f /root/large /home/deploy/large");
+    std::fs::write(lab.folder.path().join("large"), vec![b'x'; 1 << 18]).expect("the file is written");
+    let path = lab.folder.path().join("playbook.toml");
+    let task = |extra: &str| format!("[[task]]\ncopy = {{ src = \"large\", dest = \"~/large\" }}\n{extra}");
+    std::fs::write(&path, format!("hosts = \"deb2\"\nbecome = false\n{}{}", task(""), task("become = true\n"))).expect("the playbook is written");
+    let words = ["apply", path.to_str().expect("a plain path")];
+    let first = lab.run(&words);
+    let second = lab.run(&words);
+    lab.on("deb2", "sed -i '/^MaxSessions 1$/d' /etc/ssh/sshd_config; systemctl restart ssh");
+    let seen = |run: &Value| -> Vec<String> { outcomes(run, "deb2").into_iter().map(|(_, outcome)| outcome).collect() };
+    assert_eq!((seen(&first), seen(&second)), (vec!["changed".to_owned(); 2], vec!["ok".to_owned(); 2]), "{first:#}");
+}
+
+#[test]
+fn a_folder_of_drop_ins_that_is_new_is_read_again() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb1", "rm -rf /etc/systemd/system/cron.service.d; systemctl daemon-reload; mkdir /etc/systemd/system/cron.service.d; printf '[Service]\\nEnvironment=A=1\\n' >/etc/systemd/system/cron.service.d/a.conf");
+    let tasks = "[[task]]\nservice = { name = \"cron\", daemon_reload = true }\n[[task]]\nservice = { daemon_reload = true }\n";
+    let (first, second) = (lab.play(tasks), lab.play(tasks));
+    let seen = |run: &Value| -> Vec<String> { outcomes(run, "deb1").into_iter().map(|(_, outcome)| outcome).collect() };
+    assert_eq!((seen(&first), seen(&second)), (vec!["changed".to_owned(), "ok".to_owned()], vec!["ok".to_owned(); 2]), "{first:#}");
+    assert_eq!(lab.on("deb1", "systemctl show -p Environment cron"), "Environment=A=1\n");
+}
+
+/// Round trips of the same command, told by how much longer it takes when each lasts half a second more.
+fn round_trips(lab: &Lab, words: &[&str], before: &str) -> f64 {
+    const LONGER: f64 = 0.5;
+    let mut seconds = [0.0; 2];
+    for (at, latency) in ["0", "500"].into_iter().enumerate() {
+        lab.on("deb1", before);
+        assert!(lab.lab(&["latency", latency, "deb1"]).status.success());
+        let begun = std::time::Instant::now();
+        let run = lab.run(words);
+        seconds[at] = begun.elapsed().as_secs_f64();
+        assert_eq!(run["exit"], 0, "{run:#}");
+    }
+    assert!(lab.lab(&["latency", "0", "deb1"]).status.success());
+    (seconds[1] - seconds[0]) / LONGER
+}
+
+#[test]
+fn a_playbook_of_fifty_tasks_costs_few_round_trips() {
+    let Some(lab) = Lab::new() else { return };
+    let task = |number| format!("[[task]]\ncopy = {{ content = \"text {number}\", dest = \"/root/fifty/{number}\" }}\n");
+    let path = lab.playbook(&(0..50).map(task).collect::<String>());
+    let empty = "rm -rf /root/fifty; mkdir /root/fifty";
+    let login = round_trips(&lab, &["ping", "deb1"], ":");
+    let first = round_trips(&lab, &["apply", &path], empty);
+    let converged = round_trips(&lab, &["apply", &path], ":");
+    println!("round trips: ping {login:.1}, 50 changes {first:.1}, converged {converged:.1}");
+    // The login is what a ping needs, its one question included.
+    assert!(converged - login < 2.0, "converged {converged:.1}, ping {login:.1}");
+    assert!(first - login < 4.0, "first {first:.1}, ping {login:.1}");
+}

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154 # q, core_bytes, core_first and the remembered answers come from frames
+# shellcheck disable=SC2154 # q, core_bytes, core_libraries and the remembered answers come from frames
 # shellcheck disable=SC2016 # texts for other shells are meant literally
 # shellcheck disable=SC2015 # `A && B || C` where B cannot fail, or C is right for both
 # core: the shell that stays open on a host. It is sent once, and then evaluates one frame per line of its stdin.
@@ -10,7 +10,8 @@
 # the supervisor: `K SIGNAL GROUP` kills a task, `H` renews the lease of the lock, `Z` stops after the step that has
 # begun, `Q` ends after all that was sent.
 #
-# Before this text: q=PUBLIC_TOKEN and core_first=FRAMES. The first line of stdin is the secret token m, which from
+# Before this text: n, q=PUBLIC_TOKEN, core_libraries and their texts core_lib_NAME, and core_first, a function that
+# holds the frames which travel along. The first line of stdin is the secret token m, which from
 # then on stands before every reply, on stdout and on stderr:
 #   TOKEN hello UID HOME FEATURES
 #   TOKEN handlers LEN           then LEN bytes: one line per pending handler
@@ -23,8 +24,6 @@
 #   TOKEN e SEQ                  (stderr only) everything of this frame has been written
 # A length counts bytes, so a payload may hold anything, even a line that looks like a frame.
 
-n='
-'
 t='	'
 core_umask=$(umask)
 core_lc=${LC_ALL-}
@@ -368,7 +367,7 @@ core_work() {
   printf '%s hello %s %s\n' "$m" "$uid" "$(core_esc "${HOME-}")" || exit
   a=$(core_pending)
   printf '%s handlers %s\n%s\n' "$m" "${#a}" "$a"
-  eval "$core_first"
+  core_first
   IFS= read -r m || exit
   # A profile that reads what is meant for this shell must not make a token of something else.
   case ${#m}$m in
@@ -385,6 +384,9 @@ core_selftest || {
   printf '%s refuse\n' "$q"
   exit 1
 }
+for _lib in $core_libraries; do
+  eval "eval \"\$core_lib_$_lib\""
+done
 core_identify
 command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
 core_birth=$(core_born "$$")

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use super::Library;
 use crate::secret::Secret;
 use crate::shell::{push_quoted, quoted};
 
@@ -14,9 +15,9 @@ const CORE: &str = include_str!("core.sh");
 const SMALL: &str = include_str!("small.sh");
 
 /// The login user's shell reads its text from its argument, where the server takes long ones.
-const FROM_ARGUMENT: &str = r#"eval "$(printf %b "$1")""#;
+const FROM_ARGUMENT: &str = r#"eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$1"|tr "~^\047\134" "\047\134~^")""#;
 /// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log.
-const FROM_STDIN: &str = r#"IFS= read -r x;eval "$(printf %b "$x")""#;
+const FROM_STDIN: &str = r#"IFS= read -r x;eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$x"|tr "~^\047\134" "\047\134~^")""#;
 
 /// As whom to work, and how to get there.
 #[derive(Clone, Debug)]
@@ -73,22 +74,29 @@ fn line(encoded: String) -> Vec<u8> {
     line
 }
 
-/// The text that the remote shell evaluates: the token for the first flight, its frames, and `core.sh`.
+/// What the remote shell evaluates: the token for the first flight, the libraries and frames that travel with it, and
+/// `core.sh`.
 ///
-/// `frames` must be free of secrets: for the login user it is seen in the list of processes.
-pub fn opening_text(public_token: &str, frames: &[u8]) -> Vec<u8> {
+/// `frames` are lines as [`Frame::line`](super::Frame::line) makes them. They must be free of secrets: for the login
+/// user the list of processes shows them.
+pub fn opening_text(public_token: &str, libraries: &[&Library], frames: &[u8]) -> Vec<u8> {
     static CORE_TEXT: LazyLock<String> = LazyLock::new(|| without_comments(CORE));
-    static SMALL_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
-        let mut text = b"core_lib_core_small=".to_vec();
-        push_quoted(&mut text, without_comments(SMALL).as_bytes());
-        text
-    });
-    let mut text = SMALL_TEXT.clone();
-    text.extend_from_slice(b"\nn='\n'\neval \"$core_lib_core_small\"\ncore_bytes='\xc3\xa9\xff' q=");
+    const SMALL_LIBRARY: Library = Library { name: "core_small", text: SMALL };
+    let mut text = b"n='\n'\ncore_libraries='".to_vec();
+    let libraries: Vec<&Library> = std::iter::once(&SMALL_LIBRARY).chain(libraries.iter().copied()).collect();
+    text.extend_from_slice(libraries.iter().map(|library| library.name).collect::<Vec<_>>().join(" ").as_bytes());
+    text.extend_from_slice(b"'\n");
+    for library in libraries {
+        text.extend_from_slice(format!("core_lib_{}=", library.name).as_bytes());
+        push_quoted(&mut text, without_comments(library.text).as_bytes());
+        text.push(b'\n');
+    }
+    text.extend_from_slice(b"core_bytes='\xc3\xa9\xff' q=");
     text.extend_from_slice(public_token.as_bytes());
-    text.extend_from_slice(b" core_first=");
-    push_quoted(&mut text, frames);
-    text.push(b'\n');
+    // A frame is a command of this very shell, so it needs no quotes around it.
+    text.extend_from_slice(b"\ncore_first() {\n:\n");
+    text.extend_from_slice(frames);
+    text.extend_from_slice(b"}\n");
     text.extend_from_slice(CORE_TEXT.as_bytes());
     text
 }
@@ -106,14 +114,21 @@ pub fn without_comments(script: &str) -> String {
         })
 }
 
-/// Text as one single-quoted word for any login shell, to be read back by `printf %b`.
+/// Text as one single-quoted word for any login shell, to be read back by `printf %b` and `tr`.
+///
+/// sh text is full of `'` and `\`, which would take five letters each, so they change places with two letters that it
+/// hardly ever holds. TCP sends some 14 KB before it waits for the first answer: every letter counts.
 fn encoded(text: &[u8]) -> String {
-    let mut word = String::with_capacity(text.len() + text.len() / 4);
+    let mut word = String::with_capacity(text.len() + text.len() / 8);
     for &byte in text {
         match byte {
+            b'\'' => word.push('~'),
+            b'\\' => word.push('^'),
+            b'~' => word.push_str("\\0047"),
+            b'^' => word.push_str("\\0134"),
             // Two letters in place of five: a script has many lines.
             b'\n' => word.push_str("\\n"),
-            b'\'' | b'\\' | b'!' | 0..=31 | 127.. => {
+            b'!' | 0..=31 | 127.. => {
                 let _infallible = write!(word, "\\0{byte:03o}");
             }
             _ => word.push(byte as char),
@@ -128,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_command_holds_nothing_that_a_login_shell_would_touch() {
-        let text = opening_text("0123", b"P 1 'echo \"it'\\''s!\"'\n");
+        let text = opening_text("0123", &[], b"P 1 'echo \"it'\\''s!\"'\n");
         let command = Opening::new(&text, None, "", 90_000).command;
         assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
         assert_eq!(command.matches('\'').count(), 4);
@@ -136,8 +151,8 @@ mod tests {
 
     #[test]
     fn a_server_that_takes_short_commands_gets_the_text_on_stdin() {
-        let opening = Opening::new(&opening_text("0123", b""), None, "", 8000);
-        assert!(opening.command.len() < 100 && opening.first_line.is_some());
+        let opening = Opening::new(&opening_text("0123", &[], b""), None, "", 8000);
+        assert!(opening.command.len() < 200 && opening.first_line.is_some());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{HostFailure, Link};
 
 /// How long a shell may take to say hello, sudo included.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
-/// Frames that travel with the opening, before they are encoded.
+/// Frames and libraries that travel with the opening, before they are encoded.
 const FIRST_LIMIT_BYTES: usize = 60 << 10;
 
 /// What the reading side tells the flight.
@@ -68,28 +68,25 @@ impl Shell {
     /// When no shell opens there, each case with its own advice.
     pub async fn open(link: &Link, user: Option<&Become>, first: &[Frame]) -> Result<Self, HostFailure> {
         let tokens = Tokens { public: random_word(), secret: random_word() };
-        let mut defined = BTreeSet::new();
+        let mut libraries: Vec<&'static Library> = Vec::new();
         let mut frames = Vec::new();
         let mut ahead = Vec::new();
-        if user.is_none() {
-            for frame in first {
-                let mut text = Vec::new();
-                let new = frame.libraries.iter().filter(|library| !defined.contains(library.name)).collect::<Vec<_>>();
-                for library in &new {
-                    text.extend_from_slice(&definition(library));
-                    text.push(b'\n');
-                }
-                text.extend_from_slice(&frame.line());
-                text.push(b'\n');
-                if frames.len() + text.len() > FIRST_LIMIT_BYTES {
-                    break;
-                }
-                defined.extend(new.iter().map(|library| library.name));
-                frames.extend_from_slice(&text);
-                ahead.push(frame.clone());
+        let mut room = if user.is_none() { FIRST_LIMIT_BYTES } else { 0 };
+        for frame in first {
+            let new: Vec<&'static Library> =
+                frame.libraries.iter().copied().filter(|library| libraries.iter().all(|known| known.name != library.name)).collect();
+            let line = frame.line();
+            let size = line.len() + 1 + new.iter().map(|library| library.text.len()).sum::<usize>();
+            if size > room {
+                break;
             }
+            room -= size;
+            libraries.extend(new);
+            frames.extend_from_slice(&line);
+            frames.push(b'\n');
+            ahead.push(frame.clone());
         }
-        let text = opening_text(&tokens.public, &frames);
+        let text = opening_text(&tokens.public, &libraries, &frames);
         let opening = Opening::new(&text, user, &format!("[{}]", random_word()), link.command_limit_bytes());
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
@@ -105,7 +102,7 @@ impl Shell {
         let mut shell = Self {
             input,
             incoming: mpsc::channel(1).1,
-            defined,
+            defined: libraries.iter().map(|library| library.name).collect(),
             uid: 0,
             home: String::new(),
             pending: Vec::new(),

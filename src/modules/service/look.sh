@@ -62,11 +62,28 @@ service_stale() {
     fi
     case $(systemctl show --property=NeedDaemonReload -- '*' 2>&1) in
         *NeedDaemonReload=yes*) echo 'stale yes' ;;
-        *NeedDaemonReload=*) echo 'stale no' ;;
+        *NeedDaemonReload=*)
+            service__newer '*'
+            echo "stale $_newer" ;;
         *)
             core_die "systemctl cannot tell whether unit files have changed on this host"
             return 3 ;;
     esac
+}
+
+# service__newer PATTERN: sets _newer to yes when a path that fits PATTERN, below the folders of unit files, has
+# changed since systemd last read them. NeedDaemonReload alone does not see a folder of drop-ins that was not there then
+# (seen in systemd 252). Without busctl, GNU find and systemd 250 it is all that there is.
+service__newer() {
+    _newer=no
+    _v=$(busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager UnitsLoadTimestamp 2>/dev/null)
+    _v=${_v#t }
+    case $_v in *[!0-9]* | '' | ? | ?? | ??? | ???? | ????? | ??????) return ;; esac
+    # Microseconds since 1970, by this host's own clock.
+    _w=${_v%??????}
+    _v=$(find /etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system \
+        -path "$1" -newerct "@$_w.${_v#"$_w"}" ! -newerct now -print -quit 2>/dev/null)
+    [ -z "$_v" ] || _newer=yes
 }
 
 # ---------------------------------------------------------------- which service manager
@@ -332,6 +349,7 @@ service__look_systemd() {
     _reload=${_v:-unknown}
     service__get NeedDaemonReload
     _stale=${_v:-no}
+    [ "$_stale" = yes ] || { service__newer "*/$_unit*" && _stale=$_newer; }
 }
 
 # ---------------------------------------------------------------- OpenRC
