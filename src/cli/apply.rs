@@ -25,7 +25,7 @@ pub struct Choice {
     #[arg(long, value_name = "NAME")]
     pub start_at_task: Option<String>,
     /// Longest time for a step, in seconds, where the playbook says nothing.
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: Option<u64>,
     /// Show what changes in files.
     #[arg(short = 'D', long)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::options::Common;
-use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_text};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_source, read_text};
 use crate::engine::{Input, Login, Options};
 use crate::inventory;
 use crate::modules;
@@ -36,6 +36,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         What::Files(paths) => playbook::load(&paths, modules::ALL, &mut sources, problems),
         What::Text(text) => playbook::from_text("command line", &text, modules::ALL, &mut sources, problems),
     };
+    check_flags(common, problems);
     let known_hosts = [home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()];
     let known_hosts = KnownHosts::read(&known_hosts).context("host keys")?;
     let local_user = local_user();
@@ -61,7 +62,25 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
-    Ok(Input { playbooks, inventory, registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, who })
+    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, who })
+}
+
+/// Flags whose value cannot be right.
+fn check_flags(common: &Common, problems: &mut Vec<Diagnostic>) {
+    let mut refuse = |message: String| problems.push(Diagnostic::general("flag", message));
+    if let Some(key) = &common.key
+        && let Err(reason) = crate::diag::read_bytes(key, 1 << 20)
+    {
+        refuse(format!("`--key {}`: {reason}", key.display()));
+    }
+    for (flag, name) in [("-u", &common.user), ("--become-user", &common.become_user)] {
+        if let Some(name) = name.as_deref().filter(|name| !inventory::is_user(name)) {
+            refuse(format!("`{flag} {}`: this is no user name", name.escape_debug()));
+        }
+    }
+    if common.connect_timeout == Some(0) {
+        refuse("`--connect-timeout` must be more than 0".into());
+    }
 }
 
 fn local_user() -> String {
@@ -124,11 +143,15 @@ fn extra_variables(arguments: &[String], sources: &mut Sources, problems: &mut V
 }
 
 fn variables_of_file(path: &str, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Option<Node> {
-    match read_text(std::path::Path::new(path)) {
+    match read_source(std::path::Path::new(path)) {
         Ok(text) => {
             let source = sources.add(path, text.as_str());
+            let span = Span { source, bytes: 0..text.len() };
             if path.ends_with(".json") {
-                return json_table(&text, &Span { source, bytes: 0..text.len() }, problems);
+                return json_table(&text, &span, problems);
+            }
+            if path.ends_with(".yaml") || path.ends_with(".yml") {
+                return yaml_table(&text, &span, problems);
             }
             Some(parse(source, &text, problems))
         }
@@ -171,6 +194,20 @@ fn json_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option
         }
         Err(error) => {
             problems.push(Diagnostic::error("extra-vars", span, format!("this is no JSON: {error}")));
+            None
+        }
+    }
+}
+
+fn yaml_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option<Node> {
+    match serde_saphyr::from_str::<serde_json::Value>(text) {
+        Ok(json @ serde_json::Value::Object(_)) => Some(json_node(&json, span)),
+        Ok(_) => {
+            problems.push(Diagnostic::error("extra-vars", span, "variables must be a table"));
+            None
+        }
+        Err(error) => {
+            problems.push(Diagnostic::error("extra-vars", span, format!("this is no YAML: {error}")));
             None
         }
     }

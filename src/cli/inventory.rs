@@ -4,11 +4,11 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 use super::input::{What, input};
-use super::options::Common;
+use super::options::{Common, OutputForm};
 use super::{BAD_INPUT, NO_HOST, complain, say};
 use crate::diag::{any_error, draw};
-use crate::engine::{Input, pattern_hosts};
-use crate::template::{Filled, Scope};
+use crate::engine::{Input, host_scope, pattern_hosts};
+use crate::template::Filled;
 
 #[derive(Args)]
 pub struct Inventory {
@@ -35,6 +35,21 @@ struct Which {
     common: Common,
 }
 
+impl Which {
+    /// The pattern, within the limits of `-l` and `-x`.
+    fn pattern(&self) -> String {
+        let either = |patterns: &[String]| patterns.iter().map(|one| format!("({one})")).collect::<Vec<_>>().join(",");
+        let mut pattern = format!("({})", self.pattern);
+        if !self.common.limit.is_empty() {
+            pattern = format!("{pattern} & ({})", either(&self.common.limit));
+        }
+        if !self.common.exclude.is_empty() {
+            pattern = format!("{pattern} & !({})", either(&self.common.exclude));
+        }
+        pattern
+    }
+}
+
 impl Inventory {
     pub fn run(self) -> Result<u8> {
         let (which, show): (Which, fn(&Input, &[String]) -> String) = match self.what {
@@ -49,13 +64,14 @@ impl Inventory {
             complain(&draw(&problems, &input.sources, color));
             return Ok(BAD_INPUT);
         }
-        match pattern_hosts(&input, &which.pattern) {
+        let pattern = which.pattern();
+        match pattern_hosts(&input, &pattern) {
             Ok(hosts) if hosts.is_empty() => {
                 complain("error: no host matched");
                 Ok(NO_HOST)
             }
             Ok(hosts) => {
-                say(&show(&input, &hosts));
+                say(&if which.common.show.output == OutputForm::Human { show(&input, &hosts) } else { document(&input, &hosts) });
                 Ok(0)
             }
             Err(found) => {
@@ -100,19 +116,40 @@ fn branch(input: &Input, name: &str, hosts: &[String], depth: usize, text: &mut 
 }
 
 fn variables(input: &Input, hosts: &[String]) -> String {
+    serde_json::to_string_pretty(&described(input, hosts)).unwrap_or_default()
+}
+
+/// Groups and variables of hosts, as JSON.
+fn described(input: &Input, hosts: &[String]) -> serde_json::Map<String, serde_json::Value> {
     let mut all = serde_json::Map::new();
     for host in hosts {
-        let scope = Scope::new(input.inventory.layers(host));
+        let scope = host_scope(input, host);
         let mut found = serde_json::Map::new();
-        for name in scope.names() {
+        let names: std::collections::BTreeSet<String> = input.inventory.layers(host).iter().flat_map(|layer| layer.entries.keys().cloned()).collect();
+        for name in names {
             let value = match scope.eval(&name) {
                 Ok(Filled::Now(value)) => serde_json::to_value(&value).unwrap_or_default(),
-                _ => serde_json::Value::from("known only in a run"),
+                Ok(Filled::Later(_)) => serde_json::Value::from("known only in a run"),
+                Err(trouble) => serde_json::Value::from(format!("error: {}", trouble.message)),
             };
             found.insert(name, value);
         }
         let groups = input.inventory.hosts.get(host).map(|host| host.groups.clone()).unwrap_or_default();
         all.insert(host.clone(), serde_json::json!({ "groups": groups, "vars": found }));
     }
-    serde_json::to_string_pretty(&all).unwrap_or_default()
+    all
+}
+
+/// The same for programs: one document, whatever was asked for.
+fn document(input: &Input, hosts: &[String]) -> String {
+    let groups: serde_json::Map<String, serde_json::Value> = input
+        .inventory
+        .groups
+        .iter()
+        .map(|(name, group)| {
+            let within: Vec<&String> = group.hosts.iter().filter(|host| hosts.contains(host)).collect();
+            (name.clone(), serde_json::json!({ "hosts": within, "children": group.children }))
+        })
+        .collect();
+    serde_json::json!({ "schema": 1, "command": "inventory", "exit": 0, "groups": groups, "hosts": described(input, hosts) }).to_string()
 }

@@ -114,7 +114,7 @@ pub(crate) fn wants_color(choice: options::Color, is_terminal: bool) -> bool {
             } else if set("CLICOLOR").is_some_and(|value| value == "0") {
                 false
             } else {
-                is_terminal
+                is_terminal && std::env::var("TERM").is_ok_and(|term| term != "dumb")
             }
         }
     }

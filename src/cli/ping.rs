@@ -5,7 +5,11 @@ use clap::Args;
 
 use super::input::{What, input};
 use super::options::Common;
-use super::runner;
+use super::{BAD_INPUT, complain, runner};
+use crate::engine;
+
+/// Facts that fill pages.
+const LONG: [&str; 3] = ["packages", "services", "env"];
 
 #[derive(Args)]
 pub struct Ping {
@@ -21,8 +25,8 @@ pub struct Facts {
     /// Which hosts: a pattern such as `all`, `web & !canary`, `db[1-3]`.
     #[arg(default_value = "all")]
     pattern: String,
-    /// Only this fact, such as `os` or `memory_mb`.
-    #[arg(long, value_name = "NAME", default_value = "os")]
+    /// Only this fact, such as `os`, `memory_mb` or `packages`. Without it, all but the long ones: `packages`, `services`, `env`.
+    #[arg(long, value_name = "NAME")]
     fact: Vec<String>,
     #[command(flatten)]
     common: Common,
@@ -38,7 +42,15 @@ impl Ping {
 impl Facts {
     pub fn run(self) -> Result<u8> {
         let mut text = format!("name = \"facts\"\nhosts = {}\n", quoted(&self.pattern));
-        for fact in &self.fact {
+        let all: Vec<String> = engine::COLLECTORS.iter().filter(|name| !LONG.contains(name)).map(|name| (*name).to_owned()).collect();
+        let chosen = if self.fact.is_empty() { &all } else { &self.fact };
+        for fact in chosen {
+            let fact = fact.strip_prefix("facts.").unwrap_or(fact);
+            let collector = fact.split(['.', '[']).next().unwrap_or(fact);
+            if !engine::COLLECTORS.contains(&collector) {
+                complain(&format!("error: there is no fact `{collector}`\n  = help: the facts are {}", engine::COLLECTORS.join(", ")));
+                return Ok(BAD_INPUT);
+            }
             let name = format!("facts.{fact}");
             text.push_str(&format!("[[task]]\nname = {}\ndebug = {{ var = {} }}\n", quoted(&name), quoted(&name)));
         }

@@ -1,6 +1,7 @@
 //! A run from prepared input to exit code: signals, events, and what is shown.
 
 use std::io::{BufWriter, Write};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -65,9 +66,14 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
             () = over => 130,
         };
         signals.abort();
-        let any_change = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
         // What is still under way must not hold the end up.
-        Ok(Ended { exit, any_change: any_change.unwrap_or(false) })
+        let shown = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
+        let shown = shown.unwrap_or_default();
+        if let Some(error) = &shown.trouble {
+            complain(&format!("error: the results could not be written to stdout: {error}; the run itself has ended with {exit}"));
+        }
+        let exit = if shown.trouble.is_some() && exit == 0 { BAD_INPUT } else { exit };
+        Ok(Ended { exit, any_change: shown.any_change })
     })
 }
 
@@ -94,15 +100,16 @@ async fn listen(stop: watch::Sender<Stop>) {
     }
 }
 
-/// Shows events until the run is over. Whether anything changed.
-fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> bool {
+/// Shows events until the run is over.
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> Shown {
     let view = View {
         verbosity: showing.verbose,
         diff,
         color: super::wants_color(showing.color, super::stdout_is_terminal()),
         quiet: showing.quiet,
     };
-    let out: Box<dyn Write + Send> = Box::new(BufWriter::new(std::io::stdout()));
+    let trouble: Trouble = Arc::default();
+    let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
     let mut main: Box<dyn Show> = match showing.output {
         OutputForm::Human => Box::new(Human::new(out, view)),
         OutputForm::Json => Box::new(Json::new(out)),
@@ -118,7 +125,50 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
             break;
         }
     }
-    any_change
+    drop(main);
+    let trouble = trouble.lock().expect("nothing panics while it holds this lock").take();
+    Shown { any_change, trouble }
+}
+
+/// What was shown, and whether it arrived.
+#[derive(Default)]
+struct Shown {
+    any_change: bool,
+    /// Why the results could not be written.
+    trouble: Option<std::io::Error>,
+}
+
+type Trouble = Arc<Mutex<Option<std::io::Error>>>;
+
+/// stdout, where the first failure to write is remembered: a full disk must not look like success. A reader that has
+/// gone away is no failure.
+struct Heeded<W> {
+    out: W,
+    trouble: Trouble,
+}
+
+impl<W: Write> Heeded<W> {
+    fn heed<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
+        result.map_err(|error| {
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                let copy = std::io::Error::new(error.kind(), error.to_string());
+                self.trouble.lock().expect("nothing panics while it holds this lock").get_or_insert(copy);
+            }
+            error
+        })
+    }
+}
+
+impl<W: Write> Write for Heeded<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let written = self.out.write(bytes);
+        self.heed(written)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        let flushed = self.out.flush();
+        self.heed(flushed)
+    }
 }
 
 /// A name for a run: 26 letters and digits that sort by time (ULID).

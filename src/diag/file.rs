@@ -23,6 +23,30 @@ pub fn read_text(path: &Path) -> Result<String, String> {
     })
 }
 
+/// Stands where a text is not what it should be, so that [`parse`](super::parse) can point there. No text has it: it is
+/// none of Unicode's characters.
+pub(super) const BROKEN: char = '\u{ffff}';
+
+/// The text of a file that will be parsed. What is no UTF-8 in it becomes a mark that the parser points to.
+///
+/// # Errors
+/// Why it cannot be used, without the name of the file.
+pub fn read_source(path: &Path) -> Result<String, String> {
+    let bytes = read_bytes(path, LIMIT_BYTES as u64)?;
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Ok(format!("{BROKEN}UTF-16"));
+    }
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(BROKEN);
+        }
+    }
+    Ok(text)
+}
+
 /// The bytes of a plain file that is not longer than the limit.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use decode::{decode, decode_with};
 pub use draw::draw;
-pub use file::{read_bytes, read_text};
+pub use file::{read_bytes, read_source, read_text};
 pub use node::{Entry, Key, Kind, Node, parse};
 pub use suggest::nearest;
 
@@ -54,6 +54,13 @@ impl Sources {
 
     pub fn get(&self, id: SourceId) -> &Source {
         &self.all[id.0 as usize]
+    }
+
+    /// Column (from 1, in characters) at which the span begins.
+    pub fn column(&self, span: &Span) -> usize {
+        let text = &self.get(span.source).text;
+        let before = text.get(..span.bytes.start.min(text.len())).unwrap_or_default();
+        1 + before.rsplit('\n').next().unwrap_or_default().chars().count()
     }
 
     /// Line number (from 1) on which the span begins.

@@ -90,6 +90,11 @@ pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> No
         problems.push(Diagnostic::error("too-large", &start, "the file is larger than 8 MiB"));
         return Node::new(&whole, Kind::Table(Vec::new()));
     }
+    if let Some((at, message, help)) = not_text(text) {
+        let place = Span { source, bytes: at..at + 1 };
+        problems.push(Diagnostic::error("encoding", &place, message).help(help));
+        return Node::new(&whole, Kind::Table(Vec::new()));
+    }
     let (table, errors) = DeTable::parse_recoverable(text);
     let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or_default();
     if !errors.is_empty() && (first.starts_with("- ") || first == "---") {
@@ -113,6 +118,16 @@ pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> No
         return Node::new(&whole, Kind::Table(Vec::new()));
     }
     from_table(source, whole, table.get_ref(), problems)
+}
+
+/// Where a file stops being text, and what is wrong there.
+fn not_text(text: &str) -> Option<(usize, &'static str, &'static str)> {
+    let at = text.find([super::file::BROKEN, '\0'])?;
+    Some(match text[at..].strip_prefix(super::file::BROKEN) {
+        Some("UTF-16") => (at, "the file is UTF-16", "save it as UTF-8"),
+        Some(_) => (at, "what stands here is not UTF-8", "save the file as UTF-8"),
+        None => (at, "the file holds a NUL byte", "it may be UTF-16 or no text at all; save it as UTF-8"),
+    })
 }
 
 fn from_table(source: SourceId, span: Span, table: &DeTable<'_>, problems: &mut Vec<Diagnostic>) -> Node {

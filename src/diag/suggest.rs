@@ -2,14 +2,15 @@
 
 /// The candidate nearest to `word`, if any is near enough to be what was meant.
 ///
-/// Near enough: at most one edit for every three characters (at least one), swaps of neighbours counted once.
+/// Near enough: at most one edit for every three characters (at least one), swaps of neighbours counted once. A letter
+/// alone is near to nothing.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     let lower = word.to_lowercase();
     candidates
         .into_iter()
         .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|&(distance, candidate)| distance <= limit && candidate != word)
+        .filter(|&(distance, candidate)| distance <= limit && distance < lower.chars().count() && candidate != word)
         .min_by_key(|&(distance, candidate)| (distance, candidate))
         .map(|(_, candidate)| candidate)
 }
@@ -24,5 +25,6 @@ mod tests {
         assert_eq!(nearest("tempalte", words), Some("template"));
         assert_eq!(nearest("flie", words), Some("file"));
         assert_eq!(nearest("docker", words), None);
+        assert_eq!((nearest("", ["a"]), nearest("b", ["a"])), (None, None));
     }
 }

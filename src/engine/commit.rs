@@ -15,6 +15,8 @@ use crate::template::Filled;
 
 /// Without a sign of life for this long, the holder of a lock is taken for dead.
 const LEASE: Duration = Duration::from_secs(90);
+/// Before a lock that this very run holds through another name of the machine is asked for again.
+const OWN_LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// A step whose answer changes this often under us is fought over.
 const CONFLICT_LIMIT: u8 = 5;
 
@@ -177,8 +179,16 @@ impl Walker {
         let lock = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner };
         let lock = Frame { seq: 0, verb: lock, libraries: Vec::new(), limit: Duration::from_secs(30) };
         frames.insert(0, lock);
-        let mut results = self.fly(user, frames).await?;
-        let lock = results.remove(0);
+        let (lock, mut results) = loop {
+            let mut results = self.fly(user, &frames).await?;
+            let lock = results.remove(0);
+            // Two names of one machine in the same run take turns.
+            let is_our_own = matches!(&lock.outcome, Came::Lock { state: Lock::Held, text } if holder(text) == self.shared.run.as_bytes());
+            if !is_our_own {
+                break (lock, results);
+            }
+            self.rest(OWN_LOCK_PAUSE).await?;
+        };
         match lock.outcome {
             Came::Lock { state: Lock::Ours, .. } => Ok(results),
             Came::Lock { state, text } => {
@@ -514,6 +524,11 @@ fn still_frame(ready: &Ready) -> Option<Frame> {
 /// The libraries of a change: those of the probe, then those of apply.
 fn libraries(ready: &Ready) -> Vec<&'static Library> {
     ready.libraries.probe.iter().chain(&ready.libraries.apply).copied().collect()
+}
+
+/// The run in `SECONDS RUN OWNER`.
+fn holder(text: &[u8]) -> &[u8] {
+    text.split(|&byte| byte == b' ').nth(1).unwrap_or_default()
 }
 
 /// `SECONDS RUN OWNER` as a sentence.

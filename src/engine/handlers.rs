@@ -87,7 +87,7 @@ impl Walker {
             let (id, text) = handler_id(&self.shared, &self.play, at);
             let frame = unanswered(Verb::Notify { id, text });
             if self.has_shell(&user).await {
-                self.fly(&user, vec![frame]).await?;
+                self.fly(&user, &[frame]).await?;
             }
         }
         Ok(())
@@ -107,7 +107,7 @@ impl Walker {
             if self.has_shell(user).await {
                 let frame = unanswered(Verb::Clear(vec![id.clone()]));
                 // If this is lost, the handler runs once more, which is the safe side.
-                let _sent = self.fly(user, vec![frame]).await;
+                let _sent = self.fly(user, &[frame]).await;
             }
         }
     }

@@ -57,6 +57,9 @@ impl Files {
             return Ok(text.clone());
         }
         let bytes = read_bytes(path, TEMPLATE_LIMIT).map_err(|reason| format!("`{}` cannot be read: {reason}", path.display()))?;
+        if bytes.contains(&0) {
+            return Err(format!("`{}` holds a NUL byte, so it is no template; `copy` takes any bytes", path.display()));
+        }
         let text = String::from_utf8(bytes)
             .map_err(|_| format!("`{}` is no text in UTF-8, so it cannot be a template; use `copy`", path.display()))?;
         let text: Arc<str> = text.into();

@@ -24,15 +24,17 @@ use tokio::sync::{mpsc, watch};
 
 use crate::diag::Sources;
 use crate::event::Event;
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Settings};
 use crate::module::Registry;
 use crate::playbook::Playbook;
 use crate::remote::{KnownHosts, Stop};
 use crate::secret::Secret;
 use crate::template::Layer;
 
+pub use facts::COLLECTORS;
 pub use prepare::{Prepared, pattern_hosts, prepare};
 pub use schedule::execute;
+pub use scope::host_scope;
 
 /// What the command line says about a run.
 #[derive(Clone, Debug, Default)]
@@ -66,10 +68,22 @@ pub struct Login {
     pub accept_new_host_keys: bool,
 }
 
+impl Login {
+    /// The port to connect to.
+    pub fn port_of(&self, settings: &Settings) -> u16 {
+        self.port.or(settings.port).unwrap_or(22)
+    }
+
+    /// The user to log in as.
+    pub fn user_of<'a>(&'a self, settings: &'a Settings) -> &'a str {
+        self.user.as_deref().or(settings.user.as_deref()).unwrap_or(&self.local_user)
+    }
+}
+
 /// Everything that a run is made from.
 pub struct Input {
     pub playbooks: Vec<Playbook>,
-    pub inventory: Inventory,
+    pub inventory: Arc<Inventory>,
     pub registry: Registry,
     pub sources: Sources,
     /// Variables of `-e`.

@@ -58,6 +58,7 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
     let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
     let group_value = groups(input);
     let files = Files::default();
+    let mut templates = Vec::new();
     for (playbook_at, playbook) in input.playbooks.iter().enumerate() {
         for (play_at, play) in playbook.plays.iter().enumerate() {
             let hosts = hosts_of(input, play, problems);
@@ -68,9 +69,12 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
                     prepared.hosts.insert(host.clone(), plan);
                 }
             }
-            check_play(input, play, &hosts, &prepared.hosts, &files, problems);
+            check_play(input, play, &hosts, &prepared.hosts, &files, problems, &mut templates);
             prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts });
         }
+    }
+    for one in templates {
+        problems.push(one.drawn(&mut input.sources));
     }
     check_tags(input, problems);
     if let Some(wanted) = &input.options.start_at_task {
@@ -132,7 +136,7 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
     layers.extend(play.variables.iter().cloned());
     let scope = crate::template::Scope::new(layers);
     let mut found: HashSet<String> = HashSet::new();
-    for node in texts {
+    for (at, node) in texts.into_iter().enumerate() {
         let text = match scope.fill(node.text().unwrap_or_default()) {
             Ok(Filled::Now(value)) => value.to_string(),
             Ok(Filled::Later(_)) => continue,
@@ -143,8 +147,15 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
                 continue;
             }
         };
-        match pattern_hosts(input, &text) {
-            Ok(hosts) => found.extend(hosts),
+        // A list means what its parts mean with commas between them, so `!web1` takes a host out here, too.
+        let operator = if at == 0 { None } else { text.trim_start().chars().next().filter(|first| "!&".contains(*first)) };
+        let text = if operator.is_some() { text.trim_start().trim_start_matches(['!', '&', ' ']) } else { &text };
+        match pattern_hosts(input, text) {
+            Ok(hosts) => match operator {
+                Some('!') => hosts.iter().for_each(|host| { found.remove(host); }),
+                Some(_) => found.retain(|host| hosts.contains(host)),
+                None => found.extend(hosts),
+            },
             Err(mismatches) => {
                 let is_typed = input.sources.get(node.span.source).name == "command line";
                 for one in mismatches {
@@ -168,8 +179,6 @@ fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems
     let view = HostView::new(input, name, group_value, run);
     let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
     let login = &options.login;
-    let port = login.port.or(settings.port).unwrap_or(22);
-    let user = login.user.clone().or_else(|| settings.user.clone()).unwrap_or_else(|| login.local_user.clone());
     let keys = match &login.key {
         Some(key) => vec![key.clone()],
         None => settings.key.iter().map(|key| at_home(key, &login.home)).collect(),
@@ -181,15 +190,15 @@ fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems
             Connection::Local => Method::Local,
         },
         address: settings.address.clone().unwrap_or_else(|| name.to_owned()),
-        port,
-        user: user.clone(),
+        port: login.port_of(&settings),
+        user: login.user_of(&settings).to_owned(),
         keys,
         pinned: settings.host_key.clone(),
         legacy: settings.legacy_ssh,
         connect_timeout: login.connect_timeout.or(settings.connect_timeout).unwrap_or(Duration::from_secs(10)),
         accept_new: login.accept_new_host_keys.then(|| login.home.join(".ssh/known_hosts")),
     };
-    let view = view.with_settings(name, &settings, port, &user);
+    let view = view.with_settings(input, name, &settings);
     let become_password = settings.become_password_file.as_ref().and_then(|path| {
         let path = at_home(&path.to_string_lossy(), &login.home);
         match crate::diag::read_text(&path) {
@@ -263,6 +272,7 @@ fn check_play(
     plans: &BTreeMap<String, HostPlan>,
     files: &Files,
     problems: &mut Vec<Diagnostic>,
+    templates: &mut Vec<InTemplate>,
 ) {
     let mut seen = BTreeSet::new();
     let mut reported = BTreeSet::new();
@@ -281,10 +291,38 @@ fn check_play(
             results: vec![Arc::new(facts_layer(&serde_json::Map::new())), Arc::default()],
             problems,
             reported: &mut reported,
+            written: BTreeMap::new(),
+            either_or: 0,
+            templates,
         };
-        for task in play.tasks.iter().chain(&play.handlers) {
+        for task in &play.tasks {
             check.task(task, &[]);
         }
+        // Which of them run is known later.
+        check.either_or += 1;
+        for task in &play.handlers {
+            check.task(task, &[]);
+        }
+    }
+}
+
+impl InTemplate {
+    /// Points into the template; the task that renders it is named below.
+    fn drawn(self, sources: &mut crate::diag::Sources) -> Diagnostic {
+        let used_at = format!("rendered by {}:{}", sources.get(self.used_at.source).name, sources.line(&self.used_at));
+        let line_start = |line: usize| self.text.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum::<usize>();
+        let bytes = match (self.trouble.range.clone(), self.trouble.line) {
+            (Some(range), _) => range,
+            (None, Some(line)) => {
+                let start = line_start(line).min(self.text.len());
+                start..start + self.text[start..].lines().next().unwrap_or_default().len()
+            }
+            (None, None) => 0..0,
+        };
+        let source = sources.add(self.path, self.text);
+        let mut diagnostic = Diagnostic::error("template", &crate::diag::Span { source, bytes }, self.trouble.message).label(used_at);
+        diagnostic.help = self.trouble.help;
+        diagnostic
     }
 }
 
@@ -297,12 +335,29 @@ struct Check<'a> {
     results: Vec<Arc<Layer>>,
     problems: &'a mut Vec<Diagnostic>,
     reported: &'a mut BTreeSet<(crate::diag::SourceId, usize, String)>,
+    /// Where the whole content of a file comes from, by user and path.
+    written: BTreeMap<(String, String), crate::diag::Span>,
+    /// Inside of parts that run instead of others: `rescue`, handlers.
+    either_or: usize,
+    templates: &'a mut Vec<InTemplate>,
+}
+
+/// A problem in a template file, which is shown at its own place.
+struct InTemplate {
+    path: String,
+    text: Arc<str>,
+    trouble: crate::template::Trouble,
+    used_at: crate::diag::Span,
 }
 
 impl Check<'_> {
     fn report(&mut self, node: &Node, message: String, help: Option<String>) {
+        self.report_as("template", node, message, help);
+    }
+
+    fn report_as(&mut self, code: &'static str, node: &Node, message: String, help: Option<String>) {
         if self.reported.insert((node.span.source, node.span.bytes.start, message.clone())) {
-            let mut diagnostic = Diagnostic::error("template", &node.span, message);
+            let mut diagnostic = Diagnostic::error(code, &node.span, message);
             diagnostic.help = help;
             if self.input.inventory.hosts.len() > 1 {
                 diagnostic.label = format!("for host `{}`", self.host);
@@ -325,9 +380,14 @@ impl Check<'_> {
     fn one(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) {
         match &task.body {
             Body::Block { tasks, rescue, always } => {
-                for inner in tasks.iter().chain(rescue).chain(always) {
+                for inner in tasks {
                     self.task(inner, bindings);
                 }
+                self.either_or += 1;
+                for inner in rescue.iter().chain(always) {
+                    self.task(inner, bindings);
+                }
+                self.either_or -= 1;
             }
             Body::Module { module, arguments } => self.module(task, module, arguments, bindings),
             Body::FlushHandlers | Body::EndPlay => {
@@ -393,7 +453,13 @@ impl Check<'_> {
         };
         let mut found = Vec::new();
         let act = module.read(&filled, &mut found);
-        for problem in found {
+        let hides = task.defaults.no_log.or(self.play.defaults.no_log).unwrap_or(false) && has_hole(arguments);
+        for mut problem in found {
+            if hides {
+                // The message may quote the value.
+                problem.message = format!("an argument of `{}` does not fit; what is wrong with it is {}", module.name, step::HIDDEN);
+                problem.help = None;
+            }
             let place = problem.span.clone().map_or_else(|| arguments.clone(), |span| Node::new(&span, Kind::None));
             let known = self.problems.iter().any(|one| one.span == problem.span && one.message == problem.message);
             if certain && !known && self.reported.insert((place.span.source, place.span.bytes.start, problem.message.clone())) {
@@ -407,10 +473,41 @@ impl Check<'_> {
             self.report(&node, trouble.message, trouble.help);
         }
         self.judgements(task, bindings, certain);
+        self.written_once(task, module.name, &filled, bindings);
         let (Some(act), true) = (act, missing.names.is_empty()) else { return };
         for wanted in act.wants() {
             self.wanted(task, arguments, &wanted, &scope, certain);
         }
+    }
+
+    /// Two tasks that give a file its whole content would undo each other at every run.
+    fn written_once(&mut self, task: &Task, module: &str, filled: &Node, bindings: &[Arc<Layer>]) {
+        let is_plain = |key: &str| filled.get(key).is_none_or(|value| value.kind == Kind::Boolean(false));
+        let whole = module == "template" || module == "copy" && is_plain("remote_src");
+        let always = filled.get("force").is_none_or(|force| force.kind == Kind::Boolean(true));
+        let Some(dest) = filled.get("dest").filter(|_| whole && always) else { return };
+        let Some(path) = dest.text().filter(|path| !path.ends_with('/')) else { return };
+        let is_folder = filled.get("src").and_then(Node::text).is_some_and(|src| {
+            let wanted = crate::module::Wanted { path: src.to_owned(), kind: WantedKind::Copy };
+            Files::find(task, &wanted).is_ok_and(|path| path.is_dir())
+        });
+        // What may be chosen by a condition or a tag may well be meant.
+        if is_folder || self.either_or > 0 || !task.when.is_empty() || !task.tags.is_empty() {
+            return;
+        }
+        let user = task.defaults.become_user.as_ref().and_then(Node::text).unwrap_or_default();
+        let user = format!("{:?} {user}", task.defaults.become_it);
+        let place = dest.span.clone();
+        let known = self.written.insert((user, path.to_owned()), place.clone());
+        let in_a_loop = !bindings.is_empty();
+        let Some(first) = known.filter(|first| *first != place || in_a_loop) else { return };
+        let line = self.input.sources.line(&first);
+        let message = if first == place {
+            format!("`{path}` is managed more than once: each item of the loop would write it")
+        } else {
+            format!("`{path}` is managed twice: line {line} gives it its content, too")
+        };
+        self.report_as("duplicate", dest, message, Some("each run would change it back and forth; keep one of them, or say with `when` which is meant".into()));
     }
 
     /// What is only used around or after the task: its verdicts, environment, and notices.
@@ -436,9 +533,21 @@ impl Check<'_> {
             self.report(&node, trouble.message, trouble.help);
         }
         let label = task.repeat.as_ref().and_then(|repeat| repeat.label.as_ref());
-        for node in task.notify.iter().chain(std::iter::once(&task.name)).chain(label) {
+        for node in std::iter::once(&task.name).chain(label) {
             if let Err(trouble) = scope.fill(node.text().unwrap_or_default()) {
                 self.report(node, trouble.message, trouble.help);
+            }
+        }
+        for node in &task.notify {
+            match scope.fill(node.text().unwrap_or_default()) {
+                Ok(Filled::Now(name)) if crate::template::is_template(node.text().unwrap_or_default()) => {
+                    let name = name.to_string();
+                    if !self.play.is_handled(&name) {
+                        self.report(node, format!("there is no handler `{name}`"), None);
+                    }
+                }
+                Ok(_) => {}
+                Err(trouble) => self.report(node, trouble.message, trouble.help),
             }
         }
     }
@@ -462,8 +571,11 @@ impl Check<'_> {
                     Ok(_) => None,
                     Err(_) if !certain => None,
                     Err(trouble) => {
-                        let line = trouble.line.map_or_else(String::new, |line| format!(":{line}"));
-                        Some((format!("{}{line}: {}", path.display(), trouble.message), trouble.help))
+                        let path = path.display().to_string();
+                        if self.reported.insert((place.span.source, place.span.bytes.start, format!("{path} {}", trouble.message))) {
+                            self.templates.push(InTemplate { path, text: text.clone(), trouble, used_at: place.span.clone() });
+                        }
+                        None
                     }
                 },
             },
@@ -471,6 +583,15 @@ impl Check<'_> {
         if let Some((message, help)) = trouble {
             self.report(&place, message, help);
         }
+    }
+}
+
+fn has_hole(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Text(text) => crate::template::is_template(text),
+        Kind::List(items) => items.iter().any(has_hole),
+        Kind::Table(entries) => entries.iter().any(|entry| has_hole(&entry.value)),
+        _ => false,
     }
 }
 

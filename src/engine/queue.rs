@@ -172,6 +172,11 @@ impl Walker {
                 if alone && at > 0 {
                     return false;
                 }
+                if let Some(name) = ready.notify.iter().find(|name| !play.is_handled(name)) {
+                    let message = format!("there is no handler `{name}` to notify ({})", self.place_of(&ready));
+                    self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name: ready.name, outcome: Outcome::Failed, message });
+                    return true;
+                }
                 for condition in &ready.open_conditions {
                     if let Ok(Filled::Later(later)) = step::holds(&ready.scope, condition) {
                         self.want_facts(&later);

@@ -143,6 +143,7 @@ impl Fleet {
     async fn batch(&mut self, play: &Arc<PlayAt>, hosts: &[String]) -> usize {
         let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
         let mut running = JoinSet::new();
+        tell(&self.shared, Event::Batch { hosts: hosts.to_vec() });
         for name in hosts {
             let Some(mut walker) = self.walkers.remove(name) else { continue };
             let (forks, play) = (forks.clone(), play.clone());

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use minijinja::Value;
 
-use super::Input;
-use crate::inventory::Settings;
+use super::{Input, Login};
+use crate::inventory::{Inventory, Settings};
 use crate::playbook::{Play, Task};
 use crate::template::{Entry, Layer, Scope, later};
 
@@ -20,34 +20,18 @@ pub struct HostView {
 
 impl HostView {
     pub fn new(input: &Input, name: &str, groups: &Value, run: &str) -> Self {
-        let inventory = input.inventory.layers(name);
-        let host = Value::from_pairs([
-            ("name", Value::from(name)),
-            ("address", Value::from(name)),
-            ("groups", input.inventory.hosts.get(name).map(|host| host.groups.iter().map(String::as_str).collect::<Value>()).unwrap_or_default()),
-        ]);
         let builtin = Layer::default()
-            .with("host", host)
+            .with("host", host(&input.inventory, name, None))
             .with("groups", groups.clone())
-            .with("hostvars", host_variables(input))
+            .with("hostvars", HostVariables::of(input, groups))
             .with("run", Value::from_pairs([("id", Value::from(run)), ("check", Value::from(input.options.check))]));
-        Self { builtin: Arc::new(builtin), inventory }
+        Self { builtin: Arc::new(builtin), inventory: input.inventory.layers(name) }
     }
 
     /// Fills in what the connection settings say.
-    pub fn with_settings(mut self, name: &str, settings: &Settings, port: u16, user: &str) -> Self {
+    pub fn with_settings(mut self, input: &Input, name: &str, settings: &Settings) -> Self {
         let mut builtin = (*self.builtin).clone();
-        let groups = match builtin.entries.get("host") {
-            Some(Entry::Value(value)) => value.get_attr("groups").unwrap_or_default(),
-            _ => Value::from(()),
-        };
-        let host = Value::from_pairs([
-            ("name", Value::from(name)),
-            ("address", Value::from(settings.address.as_deref().unwrap_or(name))),
-            ("port", Value::from(port)),
-            ("user", Value::from(user)),
-            ("groups", groups),
-        ]);
+        let host = host(&input.inventory, name, Some((settings, &input.options.login)));
         builtin.entries.insert("host".into(), Entry::Value(host));
         self.builtin = Arc::new(builtin);
         self
@@ -73,49 +57,65 @@ impl HostView {
     }
 }
 
+/// What an inventory's texts can see on a host, before there is a run.
+pub fn host_scope(input: &Input, name: &str) -> Arc<Scope> {
+    let view = HostView::new(input, name, &groups(input), "");
+    // Problems with settings are told where a run is prepared.
+    let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), &mut Vec::new());
+    view.with_settings(input, name, &settings).scope(input)
+}
+
 /// `groups.web` is the list of its hosts.
-pub fn groups(input: &Input) -> Value {
+pub(super) fn groups(input: &Input) -> Value {
     let all = ("all".to_owned(), input.inventory.hosts.keys().map(String::as_str).collect::<Value>());
     let groups = input.inventory.groups.iter().map(|(name, group)| (name.clone(), group.hosts.iter().map(String::as_str).collect::<Value>()));
     Value::from_pairs(std::iter::once(all).chain(groups))
 }
 
 /// `hostvars.web1.port`: the inventory's variables of any host, read when they are asked for.
-fn host_variables(input: &Input) -> Value {
-    let hosts: Arc<Vec<(String, Vec<Arc<Layer>>)>> = match HOSTS.with_borrow(|cached| cached.clone()) {
-        Some((key, hosts)) if key == std::ptr::from_ref(input) as usize => hosts,
-        _ => {
-            let hosts: Vec<_> = input.inventory.hosts.keys().map(|name| (name.clone(), input.inventory.layers(name))).collect();
-            let hosts = Arc::new(hosts);
-            HOSTS.with_borrow_mut(|cached| *cached = Some((std::ptr::from_ref(input) as usize, hosts.clone())));
-            hosts
-        }
-    };
-    Value::from_object(HostVariables { hosts })
-}
-
-type HostLayers = Arc<Vec<(String, Vec<Arc<Layer>>)>>;
-
-thread_local! {
-    /// The layers of all hosts are the same for every host of a run.
-    static HOSTS: std::cell::RefCell<Option<(usize, HostLayers)>> = const { std::cell::RefCell::new(None) };
-}
-
 #[derive(Debug)]
 struct HostVariables {
-    hosts: HostLayers,
+    inventory: Arc<Inventory>,
+    groups: Value,
+    login: Login,
+}
+
+impl HostVariables {
+    fn of(input: &Input, groups: &Value) -> Value {
+        let (inventory, login) = (input.inventory.clone(), input.options.login.clone());
+        Value::from_object(Self { inventory, groups: groups.clone(), login })
+    }
 }
 
 impl minijinja::value::Object for HostVariables {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let name = key.as_str()?;
-        let (_, layers) = self.hosts.iter().find(|(host, _)| host == name)?;
-        Some(Value::from_object(OneHost { scope: Scope::new(layers.clone()), name: name.to_owned() }))
+        let name = key.as_str().filter(|name| self.inventory.hosts.contains_key(*name))?;
+        let layers = self.inventory.layers(name);
+        let scope = |host: Value| {
+            let builtin = Layer::default().with("host", host).with("groups", self.groups.clone());
+            Scope::new(std::iter::once(Arc::new(builtin)).chain(layers.iter().cloned()).collect())
+        };
+        // What is wrong with them is told where that host is prepared.
+        let settings = crate::inventory::settings(&self.inventory, name, &scope(host(&self.inventory, name, None)), &mut Vec::new());
+        let scope = scope(host(&self.inventory, name, Some((&settings, &self.login))));
+        Some(Value::from_object(OneHost { scope, name: name.to_owned() }))
     }
 
     fn enumerate(self: &Arc<Self>) -> minijinja::value::Enumerator {
-        minijinja::value::Enumerator::Values(self.hosts.iter().map(|(name, _)| Value::from(name.as_str())).collect())
+        minijinja::value::Enumerator::Values(self.inventory.hosts.keys().map(|name| Value::from(name.as_str())).collect())
     }
+}
+
+/// `host` as templates see it; without settings, as far as it is known before they have been read.
+fn host(inventory: &Inventory, name: &str, settings: Option<(&Settings, &Login)>) -> Value {
+    let groups = inventory.hosts.get(name).map(|host| host.groups.iter().map(String::as_str).collect::<Value>()).unwrap_or_default();
+    let address = settings.and_then(|(settings, _)| settings.address.as_deref()).unwrap_or(name);
+    let mut pairs = vec![("name", Value::from(name)), ("address", Value::from(address)), ("groups", groups)];
+    if let Some((settings, login)) = settings {
+        pairs.push(("port", Value::from(login.port_of(settings))));
+        pairs.push(("user", Value::from(login.user_of(settings))));
+    }
+    Value::from_pairs(pairs)
 }
 
 #[derive(Debug)]

@@ -127,7 +127,8 @@ impl Walker {
         if planned {
             self.planned_changes += 1;
         }
-        if ending.outcome == Outcome::Changed {
+        // What a task that only talks would have done notifies nobody in a run that acts.
+        if ending.outcome == Outcome::Changed && (!planned || self.shared.input.options.check) {
             self.notify(&ready, planned);
         }
         let failed = ending.outcome == Outcome::Failed;
@@ -143,7 +144,10 @@ impl Walker {
             return Ok(());
         }
         if self.is_check(ready) && ending.outcome == Outcome::Changed {
-            // Nothing has run, so there is no result to judge by.
+            // Nothing has run, so there is no result to judge by. What needs none can be said all the same.
+            if self.is_never_changed(ready) {
+                ending.outcome = Outcome::Ok;
+            }
             return Ok(());
         }
         let scope = self.result_scope(&ready.bound, &result_value(ending, ready));
@@ -171,6 +175,13 @@ impl Walker {
             ending.outcome = if judge(&task.changed_when)? { Outcome::Changed } else { Outcome::Ok };
         }
         Ok(())
+    }
+
+    /// Whether `changed_when` says no, whatever the result will be.
+    fn is_never_changed(&self, ready: &Ready) -> bool {
+        let task = &ready.bound.task;
+        let unsettled = std::iter::once("result".to_owned()).chain(task.register.clone()).collect();
+        matches!(step::all_hold(&self.scope(&ready.bound, unsettled), &task.changed_when), Ok(Filled::Now(false)))
     }
 
     /// `None` when it need not be repeated; an error when it may not be.
@@ -204,8 +215,8 @@ impl Walker {
     pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) {
         let forgiven = ending.outcome == Outcome::Failed && (ready.ignore_errors || self.is_rescued());
         let planned = self.is_check(ready) && ending.outcome == Outcome::Changed;
-        if planned && ready.module.runs_user_text {
-            // It has not run, so there is no result to judge anything by.
+        if planned && ready.module.runs_user_text || ending.outcome == Outcome::Pending {
+            // It has not run, or not as it will, so there is no result to judge anything by.
             self.remember_later(&ready.bound);
         } else {
             self.remember(&ready.bound, result_value(&ending, ready));
@@ -227,11 +238,12 @@ impl Walker {
             forgiven,
             is_handler: ready.bound.is_handler,
             planned,
-            message: if hide && !ending.message.is_empty() { "hidden, since the task says `no_log`".into() } else { ending.message },
+            message: if hide && !ending.message.is_empty() { step::HIDDEN.into() } else { ending.message },
             diff: if hide { String::new() } else { ending.diff },
             status: ending.status,
             stdout: if hide { Vec::new() } else { ending.stdout },
             stderr: if hide { Vec::new() } else { ending.stderr },
+            data: if hide { serde_json::Map::new() } else { ending.report.data },
             time,
         };
         self.count(ending.outcome, forgiven);
@@ -251,14 +263,18 @@ impl Walker {
         let ignore = bound.task.defaults.ignore_errors.as_ref().or(play.ignore_errors.as_ref());
         let goes_on = ignore.is_some_and(|node| matches!(step::holds(&self.scope(&bound, Vec::new()), node), Ok(Filled::Now(true))));
         let forgiven = outcome == Outcome::Failed && (goes_on || self.is_rescued());
+        let hide = bound.task.defaults.no_log.or(play.no_log).unwrap_or(false);
         let skipped = outcome == Outcome::Skipped;
-        let value = Value::from_pairs([
+        let mut fields = vec![
             ("changed", Value::from(false)),
             ("failed", Value::from(outcome == Outcome::Failed)),
             ("skipped", Value::from(skipped)),
             ("message", Value::from(message.as_str())),
-            ("results", Value::from(Vec::<Value>::new())),
-        ]);
+        ];
+        if bound.task.repeat.is_some() && bound.item.is_none() {
+            fields.push(("results", Value::from(Vec::<Value>::new())));
+        }
+        let value = Value::from_pairs(fields);
         self.remember(&bound, value);
         let event = Step {
             host: self.name.clone(),
@@ -267,16 +283,17 @@ impl Walker {
             module: module_name(&bound.task).to_owned(),
             file: self.shared.input.sources.get(bound.task.span.source).name.clone(),
             line: self.shared.input.sources.line(&bound.task.span),
-            item: shown_item(&bound),
+            item: if hide { None } else { shown_item(&bound) },
             outcome,
             forgiven,
             is_handler: bound.is_handler,
             planned: false,
-            message,
+            message: if hide && !message.is_empty() { step::HIDDEN.into() } else { message },
             diff: String::new(),
             status: 0,
             stdout: Vec::new(),
             stderr: Vec::new(),
+            data: serde_json::Map::new(),
             time: Duration::ZERO,
         };
         self.count(outcome, forgiven);

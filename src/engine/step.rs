@@ -34,6 +34,9 @@ pub struct Series {
     _place: u8,
 }
 
+/// What is shown in place of everything that a task with `no_log` says.
+pub const HIDDEN: &str = "hidden, since the task says `no_log`";
+
 /// As which user a step works: the login user, or another one.
 pub type UserKey = Option<String>;
 
@@ -310,7 +313,7 @@ fn expressions(scope: &Arc<Scope>, node: &Node, missing: &mut Later) -> Result<N
         }
         Kind::Text(text) => match scope.eval(text).map_err(|trouble| (node.clone(), trouble))? {
             Filled::Now(value) => {
-                let value = crate::template::node_of(&value, node).map_err(|trouble| (node.clone(), trouble))?;
+                let value = crate::template::data_of(&value, node).map_err(|trouble| (node.clone(), trouble))?;
                 Ok(pair(text, value))
             }
             Filled::Later(later) => {

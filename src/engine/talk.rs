@@ -88,7 +88,7 @@ impl Walker {
         }
         let frame = self.facts_frame(&wanted);
         self.shell(&None, std::slice::from_ref(&frame)).await?;
-        let results = self.fly(&None, vec![frame]).await?;
+        let results = self.fly(&None, &[frame]).await?;
         self.take_facts(&wanted, results.into_iter().next())
     }
 
@@ -219,9 +219,9 @@ impl Walker {
     }
 
     /// Sends frames to the shell of a user, which is open.
-    pub(super) async fn fly(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+    pub(super) async fn fly(&mut self, user: &UserKey, frames: &[Frame]) -> Result<Vec<FrameResult>, Halt> {
         let Some(shell) = self.shells.get_mut(user) else { return Err(Halt::Stopped) };
-        Ok(shell.flight(&frames, &mut self.stop).await)
+        Ok(shell.flight(frames, &mut self.stop).await)
     }
 
     /// Sends bytes over a channel of their own. `true` when the shells had to make room for it, so that what the
@@ -309,7 +309,7 @@ impl Walker {
             frames.iter().take_while(harmless).cloned().collect()
         };
         self.shell(user, &first).await?;
-        let results = self.fly(user, frames).await?;
+        let results = self.fly(user, &frames).await?;
         let mut results = results.into_iter();
         if !collectors.is_empty() {
             self.take_facts(collectors, results.next())?;

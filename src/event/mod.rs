@@ -54,6 +54,8 @@ pub type Totals = BTreeMap<Outcome, usize>;
 #[derive(Clone, Debug)]
 pub enum Event {
     RunStart(RunStart),
+    /// These hosts of a play are worked on from now on.
+    Batch { hosts: Vec<String> },
     HostStart { host: String },
     Step(Box<Step>),
     HostEnd(Box<HostEnd>),
@@ -93,6 +95,8 @@ pub struct Step {
     pub status: i32,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// What the module tells besides, such as `stat` or the value that `debug` shows.
+    pub data: serde_json::Map<String, serde_json::Value>,
     pub time: Duration,
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Inventory, read};
-use crate::diag::{Diagnostic, Sources, parse};
+use crate::diag::{Diagnostic, SourceId, Sources, Span, parse};
 
 /// Reads all inventories that were named, in order; what comes later adds to what came before.
 ///
@@ -11,16 +11,27 @@ use crate::diag::{Diagnostic, Sources, parse};
 /// least one comma, such as `web1,web2,`.
 pub fn load(names: &[String], sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Inventory {
     let mut builder = read::Builder::default();
+    let mut first = None;
     for name in names {
         if name.contains(',') && !Path::new(name).exists() {
             builder.add_names(name, sources, problems);
             continue;
         }
         for path in files(Path::new(name), problems) {
-            read_file(&path, &mut builder, sources, problems);
+            let source = read_file(&path, &mut builder, sources, problems);
+            first = first.or(source);
         }
     }
-    builder.finish(problems)
+    let inventory = builder.finish(problems);
+    if inventory.hosts.is_empty() && !names.is_empty() && !crate::diag::any_error(problems) {
+        let message = "the inventory has no host";
+        let diagnostic = match first {
+            Some(source) => Diagnostic::error("empty", &Span { source, bytes: 0..0 }, message),
+            None => Diagnostic::general("empty", message),
+        };
+        problems.push(diagnostic.help("begin with `[hosts]` and below it one line per host, such as `web1 = {}`"));
+    }
+    inventory
 }
 
 fn files(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
@@ -43,16 +54,18 @@ fn files(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     files
 }
 
-fn read_file(path: &Path, builder: &mut read::Builder, sources: &mut Sources, problems: &mut Vec<Diagnostic>) {
-    match crate::diag::read_text(path) {
+fn read_file(path: &Path, builder: &mut read::Builder, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Option<SourceId> {
+    match crate::diag::read_source(path) {
         Ok(text) => {
             let source = sources.add(path.display().to_string(), text.clone());
             let tree = parse(source, &text, problems);
             builder.add(&tree, problems);
+            Some(source)
         }
         Err(reason) => {
             let message = format!("the inventory `{}` cannot be read: {reason}", path.display());
             problems.push(Diagnostic::general("read", message).help("name another one with `-i FILE`, or `-i host1,host2,`"));
+            None
         }
     }
 }

@@ -96,4 +96,4 @@ impl Inventory {
     }
 }
 
-pub use read::{RESERVED, check_templates, check_variables, is_variable_name, settings};
+pub use read::{RESERVED, check_templates, check_variables, is_user, is_variable_name, settings};

@@ -126,9 +126,10 @@ impl Builder {
             problems.push(Diagnostic::error("group-name", &entry.key.span, format!("`{}` is no group name: {reason}", name.escape_debug())));
             return;
         }
-        if name == "all" {
-            let diagnostic = Diagnostic::error("group-name", &entry.key.span, "the group `all` always has every host");
-            problems.push(diagnostic.help("settings and `vars` for all hosts stand at the top of the file"));
+        let listed = ["hosts", "children"].iter().find_map(|key| entry.value.get(key));
+        if let Some(list) = listed.filter(|_| name == "all") {
+            let diagnostic = Diagnostic::error("group-name", &list.span, "the group `all` always has every host");
+            problems.push(diagnostic.help("leave the list out; settings and `vars` of `[groups.all]` hold for all hosts"));
             return;
         }
         if !matches!(entry.value.kind, Kind::Table(_)) {
@@ -154,6 +155,10 @@ impl Builder {
         let rest: Vec<Entry> =
             entry.value.entries().iter().filter(|part| !["hosts", "children"].contains(&part.key.name.as_str())).cloned().collect();
         let level = level(&rest, &["hosts", "children"], "setting of a group", problems);
+        if name == "all" {
+            merge(&mut self.all, level);
+            return;
+        }
         let draft = self.groups.entry(name.clone()).or_default();
         draft.span.get_or_insert_with(|| entry.key.span.clone());
         merge(&mut draft.level, level);
@@ -221,7 +226,9 @@ impl Builder {
                 (name, Group { level, hosts, children })
             })
             .collect();
-        Inventory { hosts, groups, all: Arc::new(self.all) }
+        let inventory = Inventory { hosts, groups, all: Arc::new(self.all) };
+        duplicates_by_address(&inventory, problems);
+        inventory
     }
 
     fn members(&mut self, text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -255,6 +262,30 @@ impl Builder {
                 let message = format!("the hosts `{other}` and `{name}` differ only in case");
                 problems.push(Diagnostic::error("duplicate", span, message).help("host names are the same in either case; keep one"));
             }
+        }
+    }
+}
+
+/// Two names for one login on one machine: their runs would work against each other. Simulated fleets do that on
+/// purpose, on the addresses of this machine.
+fn duplicates_by_address(inventory: &Inventory, problems: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for (name, host) in &inventory.hosts {
+        let own = |key: &str| host.level.settings.iter().find(|(setting, _)| setting == key).map(|(_, node)| node);
+        let Some((text, address)) = own("address").and_then(|node| Some((node, node.text()?))) else { continue };
+        let is_here = address.starts_with("127.") || ["::1", "localhost"].contains(&address) || crate::template::is_template(address);
+        if is_here {
+            continue;
+        }
+        let mut identity = address.to_lowercase();
+        let levels = inventory.levels(name);
+        for key in ["port", "user", "jump", "connection"] {
+            let node = levels.iter().flat_map(|level| &level.settings).find(|(setting, _)| setting == key);
+            identity.push_str(&node.map_or_else(String::new, |(_, node)| format!(" {key} {:?}", node.kind)));
+        }
+        if let Some(other) = seen.insert(identity, name) {
+            let message = format!("the hosts `{other}` and `{name}` are the same login on the same address");
+            problems.push(Diagnostic::error("duplicate", &text.span, message).help("keep one of the two names"));
         }
     }
 }
@@ -503,11 +534,25 @@ fn collect(
     }
 }
 
+/// A host name, an IPv4 or an IPv6 address. A port, brackets or a zone are no part of it.
 fn is_address(text: &str) -> bool {
-    !text.is_empty() && !text.starts_with('-') && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._:%-[]".contains(letter))
+    if text.contains(':') {
+        return text.parse::<std::net::Ipv6Addr>().is_ok();
+    }
+    !text.is_empty() && !text.starts_with('-') && text.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter))
 }
 
-fn is_user(text: &str) -> bool {
+fn address_advice(text: &str) -> &'static str {
+    match text {
+        _ if text.contains('[') => "; write an IPv6 address without brackets, and the port as `port`",
+        _ if text.contains('%') => "; an address with a zone means another machine on each controller, so give the host one without",
+        _ if text.matches(':').count() == 1 => "; write the port as `port`",
+        _ => "",
+    }
+}
+
+/// Whether this can be the name of an account.
+pub fn is_user(text: &str) -> bool {
     !text.is_empty() && !text.starts_with('-') && text.chars().all(|letter| letter.is_alphanumeric() || "._-$@\\+".contains(letter))
 }
 
@@ -574,7 +619,10 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
         }
     };
     if let Some(address) = written.address.as_deref().filter(|text| !is_address(text)) {
-        refuse("address", format!("`{}` is no host name and no address", address.escape_debug()));
+        refuse("address", format!("`{}` is no host name and no address{}", address.escape_debug(), address_advice(address)));
+    }
+    if let Some(key) = written.key.0.iter().find(|path| path.is_empty()) {
+        refuse("key", format!("`{key}` is no path"));
     }
     if let Some(user) = written.user.as_deref().filter(|text| !is_user(text)) {
         refuse("user", format!("`{}` is no user name", user.escape_debug()));

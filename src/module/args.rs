@@ -125,7 +125,7 @@ impl Mode {
     fn parse(text: &str) -> Result<Self, String> {
         const HELP: &str = " | write four octal digits such as \"0644\", or symbols such as \"u=rw,g=r,o=\"";
         if text.starts_with(|letter: char| letter.is_ascii_digit()) {
-            let good = (3..=5).contains(&text.len()) && text.chars().all(|digit| ('0'..='7').contains(&digit));
+            let good = (3..=4).contains(&text.len()) && text.chars().all(|digit| ('0'..='7').contains(&digit));
             let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| good && mode <= 0o7777);
             return mode.map(Self::Octal).ok_or_else(|| format!("`{text}` is no file mode{HELP}"));
         }
@@ -200,9 +200,12 @@ impl<'de> Deserialize<'de> for Mode {
             }
 
             fn visit_i64<E: de::Error>(self, number: i64) -> Result<Mode, E> {
-                Err(E::custom(format!(
-                    "a file mode is text, since the number {number} could mean {number} or 0o{number:o} | write mode = \"{number:04}\""
-                )))
+                // `644` was meant as it looks; `0o644` and `0x1a4` have become another number by now.
+                const USUAL: [i64; 15] =
+                    [0o644, 0o755, 0o600, 0o700, 0o640, 0o750, 0o777, 0o666, 0o664, 0o775, 0o444, 0o400, 0o440, 0o500, 0o555];
+                let as_it_looks = !USUAL.contains(&number) && Mode::parse(&number.to_string()).is_ok();
+                let meant = if as_it_looks { format!("{number:04}") } else if (0o100..=0o7777).contains(&number) { format!("{number:04o}") } else { "0644".into() };
+                Err(E::custom(format!("a file mode is text, since nobody can tell whether the number {number} is octal | write mode = \"{meant}\"")))
             }
         }
         deserializer.deserialize_any(Text)

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Source};
+use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Source, refuse_no_file};
 use crate::module::{Libraries, Answer, Content, Local, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::sh;
@@ -88,11 +88,16 @@ impl Module for Copy {
             }
             (None, Some(_)) if self.remote_src => bail!("`remote_src` is for `src` alone"),
             (None, Some(content)) if content.contains('\0') => bail!("`content` holds a NUL | use a file and `src`"),
-            (None, Some(_)) => return Ok(()),
+            (None, Some(_)) => return refuse_no_file(&self.dest),
             (Some(src), None) => src,
         };
         if src.is_empty() {
             bail!("`src` is empty");
+        }
+        if src.ends_with('/') {
+            self.check_folder()?;
+        } else {
+            refuse_no_file(&self.dest)?;
         }
         if self.remote_src && !src.starts_with('/') && !src.starts_with("~/") {
             bail!("a path on a host is absolute or begins with `~/` | write `src` from `/`");

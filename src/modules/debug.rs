@@ -35,12 +35,14 @@ impl Module for Debug {
     }
 
     fn compare(&self, _: &Surroundings, _: &Answer) -> Result<Verdict> {
-        let message = match (&self.var, &self.msg) {
-            (Some(expression), _) => format!("{} = {}", expression.text, shown(&expression.value)),
-            (None, Some(message)) => shown(message),
-            (None, None) => String::new(),
+        let report = match (&self.var, &self.msg) {
+            (Some(expression), _) => {
+                Report::message(format!("{} = {}", expression.text, shown(&expression.value))).with("value", expression.value.clone())
+            }
+            (None, Some(message)) => Report::message(shown(message)),
+            (None, None) => Report::default(),
         };
-        Ok(Verdict::InPlace(Report::message(message)))
+        Ok(Verdict::InPlace(report))
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file::{CHANGE, Existing, LOOK, Look, NEW_FILE, Properties, Put, Source};
+use super::file::{CHANGE, Existing, LOOK, Look, NEW_FILE, Properties, Put, Source, refuse_no_file};
 use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::shell::Pattern;
@@ -47,7 +47,8 @@ impl Module for Template {
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&CHANGE];
 
     fn check(&self) -> Result<()> {
-        self.properties().check()
+        self.properties().check()?;
+        refuse_no_file(&self.dest)
     }
 
     fn wants(&self) -> Vec<Wanted> {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Playbook, read};
-use crate::diag::{Diagnostic, Node, Sources, Span, parse, read_text};
+use crate::diag::{Diagnostic, Node, Sources, Span, parse, read_source};
 use crate::module::Registry;
 
 /// How deep files may include files.
@@ -62,7 +62,7 @@ impl Files<'_> {
             problems.push(report(format!("files are included more than {DEPTH_LIMIT} deep"), None));
             return None;
         }
-        match read_text(path) {
+        match read_source(path) {
             Ok(text) => {
                 let source = self.sources.add(path.display().to_string(), text.clone());
                 let tree = parse(source, &text, problems);

@@ -41,6 +41,13 @@ pub struct Play {
     pub max_fail: Option<Limit>,
 }
 
+impl Play {
+    /// Whether a handler has this name or listens to it.
+    pub fn is_handled(&self, name: &str) -> bool {
+        self.handlers.iter().any(|handler| handler.name.text() == Some(name) || handler.listen.iter().any(|topic| topic == name))
+    }
+}
+
 /// A number of hosts, or a share of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {

@@ -146,6 +146,10 @@ impl Reader<'_, '_> {
             },
             max_fail: keys.max_fail.and_then(|Limits(limits)| limits.first().copied()),
         };
+        if self.problems.is_empty() && play.tasks.is_empty() && get("task").is_none() && get("roles").is_none() {
+            let place = entries.first().map_or(&node.span, |entry| &entry.key.span);
+            self.problems.push(Diagnostic::error("empty", place, "the play has no task").help("begin one with `[[task]]`"));
+        }
         check::variables(&play, self.problems);
         Some(play)
     }
@@ -274,6 +278,9 @@ impl Reader<'_, '_> {
         self.defaults(&mut inner.defaults, &known, keys.become_it, keys.timeout.map(|limit| limit.0), keys.no_log, keys.check_mode);
         let name = get("name").cloned().unwrap_or_else(|| Node::new(start, Kind::Text(action.key.name.clone())));
         check::text(&name, "name", self.problems);
+        if name.text().is_some_and(|text| text.contains('\n')) {
+            self.problems.push(Diagnostic::error("arg-value", &name.span, "the name of a task is one line"));
+        }
         if what == "handler" && get("name").is_none() {
             self.problems.push(Diagnostic::error("missing", start, "a handler needs a `name`, by which it is notified"));
         }

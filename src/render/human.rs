@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::fold::{Folder, Shown, TaskKey};
+use super::fold::{Folded, Folder, Shown, TaskKey};
 use super::{Output, Show, View, safe};
 use crate::event::{Event, HostEnd, Outcome, Totals};
 use crate::inventory::folded;
@@ -15,7 +15,8 @@ pub struct Human {
     out: Output,
     view: View,
     folder: Folder,
-    hosts: usize,
+    /// Something was changed; in check mode a task may say that it acts all the same.
+    acted: bool,
     ended: Vec<HostEnd>,
     check: bool,
     play: String,
@@ -24,7 +25,7 @@ pub struct Human {
 
 impl Human {
     pub fn new(out: Output, view: View) -> Self {
-        Self { out, view, folder: Folder::default(), hosts: 0, ended: Vec::new(), check: false, play: String::new(), printed: false }
+        Self { out, view, folder: Folder::default(), acted: false, ended: Vec::new(), check: false, play: String::new(), printed: false }
     }
 
     fn print(&mut self, text: &str) {
@@ -48,7 +49,7 @@ impl Human {
         if self.view.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn show_tasks(&mut self, tasks: Vec<(TaskKey, Vec<(Shown, Vec<String>)>)>) {
+    fn show_tasks(&mut self, tasks: Vec<Folded>) {
         for (key, groups) in tasks {
             for (shown, hosts) in groups {
                 self.show(&key, &shown, &hosts);
@@ -67,7 +68,7 @@ impl Human {
 
     fn show(&mut self, key: &TaskKey, shown: &Shown, hosts: &[String]) {
         // What a task like `debug` says is the reason it is there.
-        let speaks = shown.outcome == Outcome::Ok && !shown.message.is_empty() && !shown.message.starts_with("not needed");
+        let speaks = !self.view.quiet && shown.outcome == Outcome::Ok && !shown.message.is_empty() && !shown.message.starts_with("not needed");
         if !self.is_shown(shown, speaks) {
             return;
         }
@@ -136,7 +137,11 @@ impl Human {
             self.print("");
         }
         let title = self.styled("recap", "1");
-        let check = if self.check { ", nothing was changed" } else { "" };
+        let check = match (self.check, self.acted) {
+            (false, _) => "",
+            (true, false) => ", nothing was changed",
+            (true, true) => ", nothing was changed but what `check_mode = false` asks for",
+        };
         let hosts = match self.ended.len() {
             1 => "1 host".to_owned(),
             count => format!("{count} hosts"),
@@ -170,17 +175,25 @@ impl Show for Human {
         match event {
             Event::RunStart(start) => {
                 self.folder.order(&start.hosts);
-                self.hosts = start.hosts.len();
                 self.check = start.check;
+            }
+            Event::Batch { hosts } => {
+                let rest = self.folder.begin(hosts);
+                self.show_tasks(rest);
             }
             Event::HostStart { .. } => {}
             Event::Step(step) => {
                 self.folder.add(step, self.view.diff || self.view.verbosity >= 3, self.view.verbosity >= 2);
-                let active = self.hosts.saturating_sub(self.ended.len()).max(1);
-                let complete = self.folder.complete(active);
+                self.acted |= step.outcome == Outcome::Changed && !step.planned;
+                let complete = self.folder.complete();
                 self.show_tasks(complete);
             }
-            Event::HostEnd(end) => self.ended.push((**end).clone()),
+            Event::HostEnd(end) => {
+                self.folder.end(&end.host);
+                let complete = self.folder.complete();
+                self.show_tasks(complete);
+                self.ended.push((**end).clone());
+            }
             Event::RunEnd(end) => {
                 let rest = self.folder.rest();
                 self.show_tasks(rest);

@@ -33,7 +33,7 @@ impl Show for Json {
                 self.hosts = start.hosts.iter().map(|name| (name.clone(), Host::default())).collect();
                 self.start = Some(start.clone());
             }
-            Event::HostStart { .. } => {}
+            Event::Batch { .. } | Event::HostStart { .. } => {}
             Event::Step(step) => self.hosts.entry(step.host.clone()).or_default().steps.push(Value::Object(fields(step))),
             Event::HostEnd(end) => self.hosts.entry(end.host.clone()).or_default().end = Some((**end).clone()),
             Event::RunEnd(end) => {
@@ -95,6 +95,7 @@ impl Show for JsonLines {
                 more.insert("hosts".into(), start.hosts.clone().into());
                 self.line("run_start", more);
             }
+            Event::Batch { .. } => {}
             Event::HostStart { host } => {
                 more.insert("host".into(), host.as_str().into());
                 self.line("host_start", more);
@@ -132,6 +133,9 @@ fn fields(step: &Step) -> Map<String, Value> {
     fields.insert("status".into(), step.status.into());
     bytes(&mut fields, "stdout", &step.stdout);
     bytes(&mut fields, "stderr", &step.stderr);
+    if !step.data.is_empty() {
+        fields.insert("data".into(), step.data.clone().into());
+    }
     fields.insert("seconds".into(), step.time.as_secs_f64().into());
     if step.is_handler {
         fields.insert("handler".into(), true.into());

@@ -89,9 +89,9 @@ impl Trouble {
         } else {
             let kind = error.kind().to_string();
             trouble.message = match detail {
+                _ if error.kind() == ErrorKind::OutOfFuel => format!("the template takes more than {FUEL} steps, so it may never end"),
                 "" => kind,
                 detail if matches!(error.kind(), ErrorKind::SyntaxError | ErrorKind::InvalidOperation) => detail.to_owned(),
-                _ if error.kind() == ErrorKind::OutOfFuel => format!("the template takes more than {FUEL} steps, so it may never end"),
                 _ if error.kind() == ErrorKind::TemplateNotFound => "a template cannot include another file".to_owned(),
                 detail => match unknown_name(detail) {
                     Some((what, name)) => format!("there is no {what} `{name}`"),
@@ -132,9 +132,10 @@ pub fn is_template(text: &str) -> bool {
     text.contains("{{") || text.contains("{%") || text.contains("{#")
 }
 
-/// The expression of a text that is exactly one `{{ expression }}`; such a text keeps the type of its value.
+/// The expression of a text that is exactly one `{{ expression }}`; such a text keeps the type of its value. With as
+/// much as a newline after it, it is a text.
 pub fn whole_expression(text: &str) -> Option<&str> {
-    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    let inner = text.strip_prefix("{{")?.strip_suffix("}}")?;
     // Two holes side by side are no single expression.
     (!inner.contains("{{") && !inner.contains("}}") && !inner.contains("{%")).then(|| inner.trim_matches(['-', ' ', '\t', '\n']))
 }
@@ -202,6 +203,27 @@ fn rendered(text: &str, scope: &Value) -> Result<String, Error> {
 /// # Errors
 /// When the value is no data: a function, or a number that TOML cannot hold.
 pub fn node_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
+    let node = data_of(value, place)?;
+    if has_nul(&node) {
+        return Err(Trouble::new("the text has a NUL byte, which cannot be passed to a host"));
+    }
+    Ok(node)
+}
+
+fn has_nul(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Text(text) => text.contains('\0'),
+        Kind::List(items) => items.iter().any(has_nul),
+        Kind::Table(entries) => entries.iter().any(|entry| has_nul(&entry.value)),
+        _ => false,
+    }
+}
+
+/// As [`node_of`], for a value that stays on this side and so may hold any byte.
+///
+/// # Errors
+/// When the value is no data: a function, or a number that TOML cannot hold.
+pub fn data_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
     use minijinja::value::ValueKind;
     let kind = match value.kind() {
         ValueKind::Undefined | ValueKind::None => Kind::None,
@@ -210,11 +232,11 @@ pub fn node_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
             Kind::Integer(value.as_i64().ok_or_else(|| Trouble::new("the number does not fit into 64 bits"))?)
         }
         ValueKind::Number => Kind::Float(f64::try_from(value.clone()).map_err(|error| Trouble::new(error.to_string()))?),
-        ValueKind::String => text_of(value.as_str().unwrap_or_default())?,
-        ValueKind::Bytes => text_of(&String::from_utf8_lossy(value.as_bytes().unwrap_or_default()))?,
+        ValueKind::String => Kind::Text(value.as_str().unwrap_or_default().to_owned()),
+        ValueKind::Bytes => Kind::Text(String::from_utf8_lossy(value.as_bytes().unwrap_or_default()).into_owned()),
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter().map_err(|error| Trouble::new(error.to_string()))?;
-            let nodes: Result<Vec<_>, _> = items.map(|item| node_of(&item, place)).collect();
+            let nodes: Result<Vec<_>, _> = items.map(|item| data_of(&item, place)).collect();
             Kind::List(nodes?)
         }
         ValueKind::Map => {
@@ -223,7 +245,7 @@ pub fn node_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
                 .map(|key| {
                     let item = value.get_item(&key).map_err(|error| Trouble::new(error.to_string()))?;
                     let key = crate::diag::Key { name: key.to_string(), span: place.span.clone() };
-                    Ok(crate::diag::Entry { key, value: node_of(&item, place)? })
+                    Ok(crate::diag::Entry { key, value: data_of(&item, place)? })
                 })
                 .collect();
             Kind::Table(entries?)
@@ -231,13 +253,6 @@ pub fn node_of(value: &Value, place: &Node) -> Result<Node, Trouble> {
         other => return Err(Trouble::new(format!("a {other} cannot be used as a value here"))),
     };
     Ok(Node { rendered: true, ..Node::new(&place.span, kind) })
-}
-
-fn text_of(text: &str) -> Result<Kind, Trouble> {
-    if text.contains('\0') {
-        return Err(Trouble::new("the text has a NUL byte, which cannot be passed to a host"));
-    }
-    Ok(Kind::Text(text.to_owned()))
 }
 
 /// A tree of plain data as a value; nothing in it is rendered.

@@ -82,6 +82,8 @@ struct Seen {
     underway: Vec<String>,
     later: BTreeSet<String>,
     trouble: Option<Trouble>,
+    /// A table with parts that are perhaps not known has been asked for.
+    handed_out: bool,
 }
 
 /// A value that is only known later. Whatever is done with it, its scope remembers that it was asked for.
@@ -159,6 +161,7 @@ impl Scope {
                 let detail = format!("(`{}` is undefined)", expression.trim());
                 return Err(minijinja::Error::new(minijinja::ErrorKind::UndefinedError, detail));
             }
+            self.note_unknown_parts(&value);
             Ok(value)
         })
     }
@@ -262,7 +265,35 @@ impl Scope {
         if let Some(trouble) = trouble {
             return Err(trouble);
         }
-        result.map(Filled::Now).map_err(|error| Trouble::of(&error, text, &self.names()))
+        result.map(Filled::Now).map_err(|error| {
+            let mut trouble = Trouble::of(&error, text, &self.names());
+            if let Some(help) = self.nearest_part(&trouble) {
+                trouble.help = Some(help);
+            }
+            trouble
+        })
+    }
+
+    /// What may have been meant by `host.nam`, where there is a `host`.
+    fn nearest_part(self: &Arc<Self>, trouble: &Trouble) -> Option<String> {
+        let path = trouble.message.strip_prefix('`')?.strip_suffix("` is not defined")?;
+        let (whole, part) = path.rsplit_once('.')?;
+        let later = std::mem::take(&mut self.seen().later);
+        let value = super::compiled(whole).ok().and_then(|whole| whole.eval(Value::from_object(View(self.clone()))).ok());
+        self.seen().later = later;
+        let names: Vec<String> = value?.try_iter().ok()?.map(|name| name.to_string()).collect();
+        crate::diag::nearest(part, names.iter().map(String::as_str)).map(|near| format!("did you mean `{whole}.{near}`?"))
+    }
+
+    /// A table that is taken as a whole, such as `facts.os`, is known when all of its parts are.
+    fn note_unknown_parts(&self, value: &Value) {
+        let seen = self.seen();
+        if seen.handed_out && seen.later.is_empty() {
+            drop(seen);
+            let mut names = BTreeSet::new();
+            unknown_parts(value, "", DEPTH_LIMIT, &mut names);
+            self.seen().later.extend(names);
+        }
     }
 
     fn seen(&self) -> std::sync::MutexGuard<'_, Seen> {
@@ -279,6 +310,7 @@ impl Scope {
         if let Some(missing) = is_later(&value) {
             self.seen().later.insert(missing.to_owned());
         } else if name == "facts" || name == "hostvars" {
+            self.seen().handed_out = true;
             return Some(Value::from_object(Watched { scope: self.clone(), name: name.to_owned(), inner: value }));
         }
         Some(value)
@@ -352,6 +384,37 @@ impl Object for Watched {
     }
 }
 
+/// The names of what is only known later in a value, wherever in it that stands.
+fn unknown_parts(value: &Value, path: &str, depth: usize, names: &mut BTreeSet<String>) {
+    use minijinja::value::ValueKind;
+    if let Some(name) = is_later(value) {
+        names.insert(if path.is_empty() { name.to_owned() } else { path.to_owned() });
+        return;
+    }
+    if depth == 0 {
+        return;
+    }
+    if let Some(watched) = value.downcast_object_ref::<Watched>() {
+        // The variables of other hosts are made when they are asked for.
+        if watched.name.starts_with("facts") {
+            unknown_parts(&watched.inner, &watched.name, depth - 1, names);
+        }
+        return;
+    }
+    match value.kind() {
+        ValueKind::Map => {
+            for key in value.try_iter().into_iter().flatten() {
+                let within = if path.is_empty() { String::new() } else { format!("{path}.{key}") };
+                if let Ok(item) = value.get_item(&key) {
+                    unknown_parts(&item, &within, depth - 1, names);
+                }
+            }
+        }
+        ValueKind::Seq => value.try_iter().into_iter().flatten().for_each(|item| unknown_parts(&item, path, depth - 1, names)),
+        _ => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -392,6 +455,8 @@ mod tests {
         assert_eq!(check("", "unknown.stdout == 'x'"), "later: unknown");
         assert_eq!(check("", "facts.os.family == 'debian'"), "later: facts.os");
         assert_eq!(check("", "facts.arch"), "x86_64");
+        assert_eq!(check("", "facts"), "later: facts.os");
+        assert_eq!(check("", "[{'a': facts}]"), "later: facts.os");
         assert_eq!(check("a = '{{ facts.os.name }}'", "a ~ '!'"), "later: facts.os");
         assert_eq!(check("a = '{{ facts.os.name }}'", "unknown is defined"), "later: unknown");
     }
@@ -400,6 +465,7 @@ mod tests {
     fn a_missing_variable_is_an_error_with_a_suggestion() {
         assert_eq!(check("port = 80", "prot + 1"), "error: `prot` is not defined (did you mean `port`?)");
         assert_eq!(check("port = 80", "prot | default(3)"), "3");
+        assert_eq!(check("table = { name = 1 }", "table.nmae"), "error: `table.nmae` is not defined (did you mean `table.name`?)");
     }
 
     #[test]

@@ -85,6 +85,17 @@ enum State {
     Absent,
 }
 
+/// The root and a home folder can be no file.
+///
+/// # Errors
+/// When the path is one of the two.
+pub fn refuse_no_file(path: &Path) -> Result<()> {
+    if matches!(path.as_str(), "/" | "~") {
+        bail!("`{}` is a folder on every host, so no file can be put there | write the path of the file", path.as_str());
+    }
+    Ok(())
+}
+
 impl Module for File {
     const NAME: &'static str = "file";
     const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK];
@@ -94,6 +105,12 @@ impl Module for File {
         self.properties().check()?;
         if self.state() == Some(State::Absent) && matches!(self.path.as_str().trim_end_matches('/'), "" | "~") {
             bail!("`{}` cannot be removed | name what is in it", self.path.as_str());
+        }
+        if matches!(self.state(), Some(State::Touch | State::File | State::Link | State::Hard)) {
+            if self.path.ends_with_slash() {
+                bail!("`{}` ends with `/`, which only a directory can | take the `/` out, or write state = \"directory\"", self.path.as_str());
+            }
+            refuse_no_file(&self.path)?;
         }
         match (self.state(), &self.src) {
             (Some(State::Link | State::Hard), None) => bail!("`src` is missing | say in `src` what the link leads to"),
