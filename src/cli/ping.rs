@@ -61,7 +61,7 @@ impl Facts {
 fn one(common: &Common, command: &str, text: String) -> Result<u8> {
     let mut problems = Vec::new();
     let input = input(common, command, What::Text(text), &mut problems)?;
-    Ok(runner::run(input, problems, &common.show, false)?.exit)
+    runner::run(input, problems, &common.show, false)
 }
 
 /// A text as a TOML string.

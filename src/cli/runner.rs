@@ -11,25 +11,18 @@ use super::options::{OutputForm, Showing};
 use super::{BAD_INPUT, NO_HOST, complain};
 use crate::diag::{Diagnostic, Level, any_error, draw};
 use crate::engine::{self, Input};
-use crate::event::{Event, Outcome};
+use crate::event::{Event, RunEnd, Totals};
 use crate::remote::Stop;
 use crate::render::{Human, Json, JsonLines, Progress, Show, View};
 
 /// Between a second Ctrl-C and the end, whatever is under way.
 const LAST_GRACE: Duration = Duration::from_millis(1500);
 
-/// What the caller wants to know of a run.
-pub struct Ended {
-    pub exit: u8,
-    /// Something changed, or would have.
-    pub any_change: bool,
-}
-
 /// Prepares and runs. Problems with the input are shown, and then no host is contacted.
 ///
 /// # Errors
 /// When this machine fails us.
-pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool) -> Result<Ended> {
+pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool) -> Result<u8> {
     let run = new_run_id();
     let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, &run, &mut problems)) };
     let color = super::wants_color(showing.color, super::stderr_is_terminal());
@@ -38,12 +31,12 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
         complain(&draw(&problems, &input.sources, color));
         // A limit that fits no host is a question of which hosts, not of bad text.
         let only_hosts = problems.iter().all(|one| one.code == "no-host");
-        return Ok(Ended { exit: if only_hosts { NO_HOST } else { BAD_INPUT }, any_change: false });
+        return Ok(if only_hosts { NO_HOST } else { BAD_INPUT });
     }
-    let Some(prepared) = prepared else { return Ok(Ended { exit: BAD_INPUT, any_change: false }) };
+    let Some(prepared) = prepared else { return Ok(BAD_INPUT) };
     if prepared.hosts.is_empty() {
         complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
-        return Ok(Ended { exit: NO_HOST, any_change: false });
+        return Ok(NO_HOST);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
     runtime.block_on(async {
@@ -68,12 +61,11 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
         signals.abort();
         // What is still under way must not hold the end up.
         let shown = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
-        let shown = shown.unwrap_or_default();
-        if let Some(error) = &shown.trouble {
+        let shown = shown.flatten();
+        if let Some(error) = &shown {
             complain(&format!("error: the results could not be written to stdout: {error}; the run itself has ended with {exit}"));
         }
-        let exit = if shown.trouble.is_some() && exit == 0 { BAD_INPUT } else { exit };
-        Ok(Ended { exit, any_change: shown.any_change })
+        Ok(if shown.is_some() && exit == 0 { BAD_INPUT } else { exit })
     })
 }
 
@@ -100,8 +92,8 @@ async fn listen(stop: watch::Sender<Stop>) {
     }
 }
 
-/// Shows events until the run is over.
-fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> Shown {
+/// Shows events until the run is over. What comes back is why the results could not be written, if that is so.
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> Option<std::io::Error> {
     let view = View {
         verbosity: showing.verbose,
         diff,
@@ -116,26 +108,28 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
         OutputForm::Jsonl => Box::new(JsonLines::new(out)),
     };
     let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && showing.output == OutputForm::Human);
-    let mut any_change = false;
+    let begun = std::time::Instant::now();
+    let mut totals = Totals::new();
+    let mut ended = false;
     while let Some(event) = events.blocking_recv() {
-        any_change |= matches!(&event, Event::Step(step) if step.outcome == Outcome::Changed);
+        if let Event::Step(step) = &event {
+            *totals.entry(step.outcome).or_default() += 1;
+        }
+        ended = matches!(event, Event::RunEnd(_));
         progress.take(&event);
         progress.aside(|| main.take(&event));
-        if matches!(event, Event::RunEnd(_)) {
+        if ended {
             break;
         }
     }
+    if !ended {
+        // The run was left in the middle, and what is known of it is shown all the same.
+        let end = Event::RunEnd(RunEnd { totals, exit: 130, time: begun.elapsed() });
+        progress.take(&end);
+        main.take(&end);
+    }
     drop(main);
-    let trouble = trouble.lock().expect("nothing panics while it holds this lock").take();
-    Shown { any_change, trouble }
-}
-
-/// What was shown, and whether it arrived.
-#[derive(Default)]
-struct Shown {
-    any_change: bool,
-    /// Why the results could not be written.
-    trouble: Option<std::io::Error>,
+    trouble.lock().expect("nothing panics while it holds this lock").take()
 }
 
 type Trouble = Arc<Mutex<Option<std::io::Error>>>;

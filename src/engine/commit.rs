@@ -9,12 +9,14 @@ use super::walk::{Decided, Halt, Walker, Work};
 use crate::event::{Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
 use crate::remote::wire::{End, Lock};
-use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Verb};
+use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Library, Outcome as Came, Verb};
 use crate::shell::{Pattern, Script};
 use crate::template::Filled;
 
 /// Without a sign of life for this long, the holder of a lock is taken for dead.
 const LEASE: Duration = Duration::from_secs(90);
+/// The status with which the host refuses a change because the lock is no longer ours; see `C` in `core.sh`.
+const LOCK_LOST: i32 = 8;
 /// Before a lock that this very run holds through another name of the machine is asked for again.
 const OWN_LOCK_PAUSE: Duration = Duration::from_millis(200);
 /// A step whose answer changes this often under us is fought over.
@@ -46,6 +48,7 @@ impl Walker {
             ready.around.home.clone_from(&shell.home);
         }
         ready.epoch = epoch;
+        ready.timed_out = result.timed_out;
         ready.answer = Some(match result.outcome {
             Came::Answered { status, stdout } => Answer { status, stdout, remark: result.stderr.bytes() },
             Came::Ended(done) => Answer {
@@ -54,7 +57,10 @@ impl Walker {
                 remark: result.stderr.bytes(),
             },
             Came::Unknown(failure) => return Err(Halt::Host(failure)),
-            Came::NotBegun | Came::Sent | Came::Lock { .. } => return Err(Halt::Stopped),
+            Came::NotBegun | Came::Sent | Came::Lock { .. } => {
+                let user = ready.user.clone();
+                return Err(self.not_begun(&user));
+            }
         });
         Ok(())
     }
@@ -122,7 +128,8 @@ impl Walker {
                     user = Some(wanted.clone());
                     if let Some(upload) = uploads {
                         self.lock(&wanted).await?;
-                        match self.upload(&wanted, &upload).await {
+                        let limit = limit_of(&self.todo[at]);
+                        match self.upload(&wanted, &upload, limit).await {
                             Ok(false) => {}
                             Ok(true) => {
                                 // The shell that has answered is gone, so the question comes again before the change.
@@ -133,6 +140,8 @@ impl Walker {
                                 }
                                 break;
                             }
+                            Err(HostFailure::Interrupted) => return Err(Halt::Stopped),
+                            Err(failure @ (HostFailure::Lost(_) | HostFailure::Damage(_))) => return Err(Halt::Host(failure)),
                             Err(failure) => {
                                 frames.pop();
                                 planned.push(Planned::Here(Box::new(Ending::failed(failure.to_string()))));
@@ -198,6 +207,10 @@ impl Walker {
                         self.obstacle = Some(Obstacle::Locked);
                         held(&text)
                     }
+                    Lock::Lost => {
+                        self.obstacle = Some(Obstacle::Locked);
+                        text
+                    }
                     _ => text,
                 };
                 for result in &mut results {
@@ -207,7 +220,7 @@ impl Walker {
                 Err(Halt::Failed)
             }
             Came::Unknown(failure) => Err(Halt::Host(failure)),
-            _ => Err(Halt::Stopped),
+            _ => Err(self.not_begun(user)),
         }
     }
 
@@ -217,7 +230,7 @@ impl Walker {
         while let Some(work) = self.todo.pop_front() {
             match work {
                 Work::Ready(ready) => {
-                    self.end_step(&ready, Ending::failed(message), None);
+                    self.end_step(&ready, Ending::fatal(message), None);
                     break;
                 }
                 Work::Decided(decided) => self.settle_decided(decided)?,
@@ -254,10 +267,11 @@ impl Walker {
         let mut around = ready.around.clone();
         let planned = is_check && (changes_before || self.planned_changes > 0);
         around.after_planned_changes = planned || changes_before;
-        if let Question::Run(_) = ready.question {
-            if answer.status == 124 {
-                return Judged::Here(Box::new(Ending::failed(format!("no end within {} s; it was killed", ready.limit.as_secs())).with_answer(answer)));
-            }
+        if ready.timed_out {
+            let by_user = matches!(ready.question, Question::Run(_));
+            let what = if by_user { "" } else { "its question had " };
+            let ending = Ending::failed(format!("{what}no end within {} s; it was killed", ready.limit.as_secs()));
+            return Judged::Here(Box::new(if by_user { ending.with_answer(answer) } else { ending }));
         }
         match ready.act.compare(&around, answer) {
             Err(error) => {
@@ -397,8 +411,9 @@ impl Walker {
                 return Settled::Halt(Halt::Host(failure));
             }
             Came::NotBegun => {
+                let halt = self.not_begun(&ready.user);
                 self.end_step(&ready, Ending::new(Outcome::Cancelled).message("not begun".into()), None);
-                return Settled::Halt(Halt::Stopped);
+                return Settled::Halt(halt);
             }
             _ => return STOPPED,
         };
@@ -406,7 +421,24 @@ impl Walker {
             ready.epoch = epoch;
             ready.answer = Some(Answer { status: done.status, stdout: done.answer.clone(), remark: result.stderr.bytes() });
         };
+        self.uploads.retain(|(_, path)| {
+            let moved = matches!(done.end, End::Changed | End::Ran | End::Unconverged);
+            !moved || change.as_ref().and_then(|change| change.apply.upload.as_ref()).is_none_or(|upload| upload.path != *path)
+        });
         match done.end {
+            _ if result.timed_out && !matches!(done.end, End::Failed | End::Changed | End::Ran) => {
+                let ending = Ending::failed(format!("its question had no end within {} s; it was killed", ready.limit.as_secs()));
+                Settled::Stopped { failed: self.settle(ready, ending, None) }
+            }
+            End::Refused => {
+                if done.status == LOCK_LOST {
+                    self.obstacle = Some(Obstacle::Locked);
+                }
+                let message = String::from_utf8_lossy(&done.answer).trim().to_owned();
+                self.message.clone_from(&message);
+                self.end_step(&ready, Ending::fatal(message), Some(&result));
+                Settled::Halt(Halt::Failed)
+            }
             End::Skipped => {
                 self.todo.push_front(Work::Ready(ready));
                 STOPPED
@@ -438,7 +470,7 @@ impl Walker {
                     self.epoch += 1;
                 }
                 // The target decides by the same rule whether it goes on; what it did then must not be done again.
-                let goes_on = ready.ignore_errors && ready.bound.task.failed_when.is_empty() && done.end != End::Refused;
+                let goes_on = ready.ignore_errors && ready.bound.task.failed_when.is_empty();
                 let stopped = !matches!(done.end, End::Changed | End::Ran) && !goes_on;
                 let failed = self.settle(ready, ending, Some(&result));
                 match (stopped, failed) {
@@ -470,6 +502,7 @@ impl Walker {
                 Ending::new(if same { Outcome::Ok } else { Outcome::Changed })
             }
             End::Ran => Ending::new(Outcome::Ok),
+            End::Failed if change.effect == Effect::Nothing && !result.timed_out && self.is_stopping() => Ending::new(Outcome::Cancelled).message("interrupted".into()),
             End::Failed if result.timed_out => Ending::failed(format!("no end within {} s; it was killed", ready.limit.as_secs())),
             End::Failed if change.apply.by_user => Ending::failed(format!("it ended with status {}", done.status)),
             End::Failed => {
@@ -486,8 +519,7 @@ impl Walker {
                 let stderr = said(result.stderr.bytes());
                 Ending::failed(format!("nothing was changed, since the former state could not be backed up: {stderr}"))
             }
-            End::Refused => Ending::failed(said(done.answer.clone())),
-            End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
+            End::Refused | End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
         };
         ending = ending.change(change);
         ending.status = done.status;
@@ -524,6 +556,14 @@ fn still_frame(ready: &Ready) -> Option<Frame> {
 /// The libraries of a change: those of the probe, then those of apply.
 fn libraries(ready: &Ready) -> Vec<&'static Library> {
     ready.libraries.probe.iter().chain(&ready.libraries.apply).copied().collect()
+}
+
+/// How long the bytes of a step may take: as long as the step itself.
+fn limit_of(work: &Work) -> Duration {
+    match work {
+        Work::Ready(ready) => ready.limit,
+        _ => Duration::MAX,
+    }
 }
 
 /// The run in `SECONDS RUN OWNER`.

@@ -50,6 +50,8 @@ pub struct Options {
     pub forks: usize,
     pub login: Login,
     pub step_limit: Option<Duration>,
+    /// A check ends with 2 when something would change.
+    pub detailed_exit: bool,
 }
 
 /// How to log in, where the command line says so.

@@ -466,7 +466,7 @@ impl Check<'_> {
                 self.problems.push(problem);
             }
         }
-        let ground = Ground { files: self.files, home: &|_| None, become_default: None, become_user: None, default_limit: Duration::ZERO };
+        let ground = Ground { files: self.files, home: &|_| None, become_default: None, become_user: None, login_user: None, default_limit: Duration::ZERO };
         if let Err((node, trouble)) = step::user_of(&scope, task, &self.play.defaults, &ground)
             && certain
         {

@@ -161,6 +161,7 @@ impl Walker {
             files: &self.shared.files,
             home: &home,
             become_default: Some(self.shared.input.options.login.become_it || self.plan.settings.become_it.unwrap_or(false)),
+            login_user: Some(&self.plan.target.user),
             become_user: self.shared.input.options.login.become_user.as_deref().or(self.plan.settings.become_user.as_deref()),
             default_limit: self.shared.input.options.step_limit.unwrap_or(std::time::Duration::from_secs(600)),
         };

@@ -18,6 +18,9 @@ use crate::remote::{Stop, Target};
 const HANDSHAKES: usize = 8;
 const BACK_OFF_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
+/// A check has found something to change, and was asked to say so.
+const CHANGES_PENDING: u8 = 2;
+
 /// Limits the handshakes under way with each server.
 #[derive(Default)]
 pub(crate) struct Handshakes {
@@ -86,13 +89,16 @@ pub async fn execute(
     fleet.end_all().await;
     let interrupted = *stop.borrow() != Stop::No;
     let ends: Vec<HostEnd> = order.iter().filter_map(|name| fleet.ended.remove(name)).collect();
-    let exit = exit_code(&ends, interrupted);
     let mut totals = Totals::new();
     for end in &ends {
         for (outcome, count) in &end.totals {
             *totals.entry(*outcome).or_default() += count;
         }
     }
+    let exit = match exit_code(&ends, interrupted) {
+        0 if options.check && options.detailed_exit && totals.contains_key(&Outcome::Changed) => CHANGES_PENDING,
+        exit => exit,
+    };
     tell(&shared, Event::RunEnd(RunEnd { totals, exit, time: begun.elapsed() }));
     (ends, exit)
 }
@@ -152,6 +158,8 @@ impl Fleet {
                 let permit = forks.acquire_owned().await;
                 if *stop.borrow() == Stop::No {
                     walker.run_play(play).await;
+                } else {
+                    walker.interrupted("not started: the run was interrupted");
                 }
                 drop(permit);
                 walker
@@ -184,15 +192,12 @@ impl Fleet {
         let left_out = std::mem::take(&mut self.never_started);
         let mut ending = JoinSet::new();
         for (_, mut walker) in self.walkers.drain() {
-            if left_out.contains(&walker.name) && walker.outcome.is_none() {
-                let (outcome, message) = if interrupted {
-                    (Outcome::Cancelled, "not started: the run was interrupted")
-                } else {
-                    (Outcome::Skipped, "not started: too many hosts had failed before")
-                };
-                walker.outcome = Some(outcome);
-                walker.totals.insert(outcome, 1);
-                walker.message = message.into();
+            if left_out.contains(&walker.name) && interrupted {
+                walker.interrupted("the run was interrupted before all plays had begun here");
+            } else if left_out.contains(&walker.name) && walker.outcome.is_none() {
+                walker.outcome = Some(Outcome::Skipped);
+                walker.totals.insert(Outcome::Skipped, 1);
+                walker.message = "not started: too many hosts had failed before".into();
             }
             ending.spawn(walker.end());
         }

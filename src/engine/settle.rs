@@ -29,6 +29,8 @@ pub(super) struct Ending {
     pub ran: bool,
     pub from: String,
     pub to: String,
+    /// It concerns the whole host, so no `ignore_errors` and no `rescue` can forgive it.
+    pub is_fatal: bool,
 }
 
 impl Ending {
@@ -45,7 +47,13 @@ impl Ending {
             ran: false,
             from: String::new(),
             to: String::new(),
+            is_fatal: false,
         }
+    }
+
+    /// A failure of the host's lock or state, and not of the task.
+    pub fn fatal(message: String) -> Self {
+        Self { is_fatal: true, ..Self::failed(message) }
     }
 
     pub fn failed(message: String) -> Self {
@@ -213,7 +221,7 @@ impl Walker {
 
     /// Tells of the end of a step and remembers its result.
     pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) {
-        let forgiven = ending.outcome == Outcome::Failed && (ready.ignore_errors || self.is_rescued());
+        let forgiven = ending.outcome == Outcome::Failed && !ending.is_fatal && (ready.ignore_errors || self.is_rescued());
         let planned = self.is_check(ready) && ending.outcome == Outcome::Changed;
         if planned && ready.module.runs_user_text || ending.outcome == Outcome::Pending {
             // It has not run, or not as it will, so there is no result to judge anything by.

@@ -66,6 +66,8 @@ pub struct Ready {
     pub attempts: u32,
     /// Number by which the host knows it.
     pub seq: u32,
+    /// Its question did not end within its time.
+    pub timed_out: bool,
     /// Where on the host its bytes lie already.
     pub uploaded: Option<Vec<u8>>,
 }
@@ -87,6 +89,8 @@ pub struct Ground<'a> {
     pub home: &'a dyn Fn(&UserKey) -> Option<String>,
     pub become_default: Option<bool>,
     pub become_user: Option<&'a str>,
+    /// The user who has logged in, whom nobody needs to become.
+    pub login_user: Option<&'a str>,
     pub default_limit: Duration,
 }
 
@@ -153,14 +157,15 @@ pub fn user_of(scope: &Arc<Scope>, task: &Task, play: &crate::playbook::Defaults
     if !wanted {
         return Ok(Filled::Now(None));
     }
+    let other = |name: String| Filled::Now(Some(name).filter(|name| Some(name.as_str()) != ground.login_user));
     let Some(node) = task.defaults.become_user.as_ref().or(play.become_user.as_ref()) else {
-        return Ok(Filled::Now(Some(ground.become_user.unwrap_or("root").to_owned())));
+        return Ok(other(ground.become_user.unwrap_or("root").to_owned()));
     };
     match scope.fill(node.text().unwrap_or("root")).map_err(|trouble| (node.clone(), trouble))? {
         Filled::Now(value) => {
             let name = value.to_string();
             let good = !name.is_empty() && !name.starts_with('-') && name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-$".contains(letter));
-            if good { Ok(Filled::Now(Some(name))) } else { Err((node.clone(), trouble(format!("`{name}` is no user name")))) }
+            if good { Ok(other(name)) } else { Err((node.clone(), trouble(format!("`{name}` is no user name")))) }
         }
         Filled::Later(later) => Ok(Filled::Later(later)),
     }
@@ -271,6 +276,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         conflicts: 0,
         attempts: 0,
         seq: 0,
+        timed_out: false,
         uploaded: None,
     }))
 }

@@ -105,7 +105,7 @@ impl Walker {
         let answer = match result.map(|result| result.outcome) {
             Some(crate::remote::Outcome::Answered { stdout, .. }) => stdout,
             Some(crate::remote::Outcome::Unknown(failure)) => return Err(Halt::Host(failure)),
-            _ => return Err(Halt::Stopped),
+            _ => return Err(self.not_begun(&None)),
         };
         self.facts.extend(facts::read(wanted, &answer));
         self.facts_layer = Arc::new(facts_layer(&self.facts));
@@ -224,29 +224,53 @@ impl Walker {
         Ok(shell.flight(frames, &mut self.stop).await)
     }
 
+    /// Why the shell of a user did not begin what it was sent.
+    pub(super) fn not_begun(&self, user: &UserKey) -> Halt {
+        match self.shells.get(user).and_then(Shell::failure) {
+            Some(failure) if !matches!(failure, HostFailure::Interrupted) => Halt::Host(failure.clone()),
+            _ => Halt::Stopped,
+        }
+    }
+
+    /// Removes what was sent ahead for changes that did not come.
+    pub(super) async fn discard_uploads(&mut self) {
+        for (user, path) in std::mem::take(&mut self.uploads) {
+            let Some(link) = &self.link else { return };
+            let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
+            let gone = crate::remote::discard(link, other.as_ref(), &path);
+            // A host that does not answer any more keeps it; the next upload of the same content replaces it.
+            let _in_time = tokio::time::timeout(Duration::from_secs(2), gone).await;
+        }
+    }
+
     /// Sends bytes over a channel of their own. `true` when the shells had to make room for it, so that what the
     /// host has answered is to be asked again.
-    pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload) -> Result<bool, HostFailure> {
-        match self.send_bytes(user, upload).await {
+    pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload, limit: Duration) -> Result<bool, HostFailure> {
+        self.uploads.push((user.clone(), upload.path.clone()));
+        match self.send_bytes(user, upload, limit).await {
             Err(HostFailure::Channel(_)) if !self.shells.is_empty() => {}
             sent => return sent.map(|()| false),
         }
         self.make_room().await;
-        let mut sent = self.send_bytes(user, upload).await;
+        let mut sent = self.send_bytes(user, upload, limit).await;
         for _ in 0..ROOM_TRIES {
             if !matches!(sent, Err(HostFailure::Channel(_))) {
                 break;
             }
             tokio::time::sleep(ROOM_PAUSE).await;
-            sent = self.send_bytes(user, upload).await;
+            sent = self.send_bytes(user, upload, limit).await;
         }
         sent.map(|()| true)
     }
 
-    async fn send_bytes(&self, user: &UserKey, upload: &crate::module::Upload) -> Result<(), HostFailure> {
+    async fn send_bytes(&self, user: &UserKey, upload: &crate::module::Upload, limit: Duration) -> Result<(), HostFailure> {
         let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-        crate::remote::upload(link, other.as_ref(), &upload.path, &upload.content.bytes).await
+        let sending = crate::remote::upload(link, other.as_ref(), &upload.path, &upload.content.bytes, stopping(self.stop.clone()));
+        match tokio::time::timeout(limit, sending).await {
+            Ok(sent) => sent,
+            Err(_) => Err(HostFailure::Upload(format!("the content was not there within {} s", limit.as_secs()))),
+        }
     }
 
     /// Asks every question that has no good answer yet: one round trip, to all users' shells at once.
@@ -302,12 +326,12 @@ impl Walker {
         if frames.is_empty() {
             return Ok(());
         }
+        // What goes along with the opening is seen in the host's list of processes, so no text of the user's does.
+        let facts = frames.len() - steps.len();
+        let shows_all = |at: &usize| !matches!(&self.todo[*at], Work::Ready(ready) if ready.no_log || ready.act.has_secret() || ready.module.runs_user_text);
+        let first = facts + steps.iter().take_while(|at| shows_all(at)).count();
         let harmless = |frame: &&Frame| matches!(frame.verb, Verb::Probe(_));
-        let first: Vec<Frame> = if steps.iter().any(|&at| matches!(&self.todo[at], Work::Ready(ready) if ready.no_log || ready.act.has_secret())) {
-            Vec::new()
-        } else {
-            frames.iter().take_while(harmless).cloned().collect()
-        };
+        let first: Vec<Frame> = frames[..first].iter().take_while(harmless).cloned().collect();
         self.shell(user, &first).await?;
         let results = self.fly(user, &frames).await?;
         let mut results = results.into_iter();

@@ -66,6 +66,8 @@ pub(super) struct Walker {
     pub shells: HashMap<UserKey, Shell>,
     /// The server allows no second session beside the first.
     pub one_session: bool,
+    /// Temporary files that were sent ahead, until the change has moved them to their place.
+    pub uploads: Vec<(UserKey, Vec<u8>)>,
     pub stop: watch::Receiver<Stop>,
     /// Registered results and set facts.
     pub results: Arc<Layer>,
@@ -130,6 +132,7 @@ impl Walker {
             link: None,
             shells: HashMap::new(),
             one_session: false,
+            uploads: Vec::new(),
             stop,
             results: Arc::default(),
             facts_layer: Arc::new(facts_layer(&serde_json::Map::new())),
@@ -191,10 +194,7 @@ impl Walker {
             Err(Halt::Failed) => self.finished = true,
             Err(Halt::Stopped) => {
                 self.finished = true;
-                self.worsen(Outcome::Cancelled);
-                if self.message.is_empty() {
-                    self.message = "interrupted".into();
-                }
+                self.interrupted("interrupted");
             }
             Err(Halt::Host(failure)) => {
                 self.finished = true;
@@ -211,8 +211,7 @@ impl Walker {
             return;
         }
         if matches!(failure, HostFailure::Interrupted) {
-            self.worsen(Outcome::Cancelled);
-            self.message = "interrupted".into();
+            self.interrupted("interrupted");
             return;
         }
         self.message = failure.to_string();
@@ -220,8 +219,19 @@ impl Walker {
         self.worsen(Outcome::Unreachable);
     }
 
+    /// Not all was done here, because the user wants the run to end.
+    pub fn interrupted(&mut self, message: &str) {
+        // Where no step tells of it, the host itself counts as one.
+        self.totals.entry(Outcome::Cancelled).or_insert(1);
+        self.worsen(Outcome::Cancelled);
+        if self.message.is_empty() {
+            self.message = message.into();
+        }
+    }
+
     /// Takes leave of the host and reports how it went.
     pub async fn end(mut self) -> HostEnd {
+        self.discard_uploads().await;
         for (_, shell) in self.shells.drain() {
             shell.close().await;
         }
@@ -259,6 +269,10 @@ impl Walker {
     /// Works off the queue.
     pub async fn walk(&mut self) -> Result<(), Halt> {
         loop {
+            // Whoever has done everything was not interrupted.
+            if self.todo.is_empty() {
+                return Ok(());
+            }
             self.stopped()?;
             if let Some(pause) = self.pause.take() {
                 self.rest(pause).await?;
@@ -311,6 +325,10 @@ impl Walker {
                 }
             }
         }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow() != Stop::No
     }
 
     fn stopped(&mut self) -> Result<(), Halt> {

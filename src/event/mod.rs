@@ -135,7 +135,8 @@ pub fn exit_code(hosts: &[HostEnd], interrupted: bool) -> u8 {
         130
     } else if any(Outcome::Unknown) {
         7
-    } else if any(Outcome::Failed) {
+    } else if any(Outcome::Failed) || any(Outcome::Cancelled) {
+        // Without an interrupt nothing is cancelled; if it were, that would be no success.
         4
     } else if any(Outcome::Unreachable) {
         5

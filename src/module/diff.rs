@@ -7,7 +7,9 @@ pub const SHOWN_BYTES: usize = 256 << 10;
 
 /// A unified diff between two contents of a file. Bytes that are no text are only counted.
 pub fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> String {
-    let label = |side: Option<&[u8]>| if side.is_some() { path.to_owned() } else { "/dev/null".to_owned() };
+    // A name with a line break would look like a line of the diff.
+    let path = path.replace('\n', "\\n");
+    let label = |side: Option<&[u8]>| if side.is_some() { path.clone() } else { "/dev/null".to_owned() };
     let (left, right) = (before.unwrap_or_default(), after.unwrap_or_default());
     let (Some(old), Some(new)) = (text(left), text(right)) else {
         return format!("--- {}\n+++ {}\nbinary content: {} bytes -> {} bytes\n", label(before), label(after), left.len(), right.len());
@@ -15,7 +17,9 @@ pub fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Strin
     if left.len() + right.len() > 2 * SHOWN_BYTES {
         return format!("--- {}\n+++ {}\nlarge content: {} bytes -> {} bytes\n", label(before), label(after), left.len(), right.len());
     }
-    TextDiff::from_lines(old, new).unified_diff().context_radius(3).header(&label(before), &label(after)).to_string()
+    // A carriage return alone ends no line here, nor for `patch`.
+    let [old, new] = [old, new].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
+    TextDiff::configure().newline_terminated(true).diff_slices(&old, &new).unified_diff().context_radius(3).header(&label(before), &label(after)).to_string()
 }
 
 /// One line for each property that differs, as a diff.
@@ -34,6 +38,12 @@ fn text(bytes: &[u8]) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_newline_ends_a_line() {
+        let expected = "--- /dev/null\n+++ /a\\nb\n@@ -0,0 +1,2 @@\n+a\rb\n+c\n\\ No newline at end of file\n";
+        assert_eq!(unified("/a\nb", None, Some(b"a\rb\nc")), expected);
+    }
 
     #[test]
     fn text_is_shown_line_by_line() {

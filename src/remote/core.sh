@@ -30,12 +30,20 @@ core_lc=${LC_ALL-}
 unset ENV BASH_ENV CDPATH GREP_OPTIONS POSIXLY_CORRECT
 IFS=" $t$n"
 LC_ALL=C
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin${PATH:+:$PATH}
 PS1=
 PS2=
-export LC_ALL PATH
 umask 077
 set -f
+core_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+IFS=:
+for _dir in ${PATH-}; do
+  case :$core_path: in *:"$_dir":*) ;; *) core_path=$core_path:$_dir ;; esac
+done
+IFS=" $t$n"
+PATH=$core_path
+export LC_ALL PATH
+# The folder of whoever became another user may be closed to that one.
+cd "${HOME:-/}" 2>/dev/null || cd /
 
 # Refuses a shell that does not read words as POSIX says: better no work than other work than was asked for.
 core_selftest() {
@@ -116,7 +124,7 @@ D() {
 # Runs a script in a process group of its own, with nothing on its stdin; sets r to its status.
 # The script travels through a pipe: as an argument it would be cut at 128 KiB and seen by `ps`.
 core_group() {
-  printf '%s\n' "$2" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' &
+  printf '%s\n' "$2" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' 4>&- &
   _w=$!
   printf '%s p %s %s\n' "$m" "$1" "$_w"
   while :; do
@@ -143,6 +151,21 @@ core_head() {
         eval "_head=\$_head\$n\$core_lib_$_lib"
       done ;;
   esac
+}
+
+# core_apart SCRIPT: runs a question that a user wrote, silently, in a process group of its own. It may hang, so it can be
+# killed, and it ends when the run is to end: it changes nothing.
+core_apart() {
+  core_head user
+  printf '%s\n' "$_head$n$1" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' >/dev/null 2>&1 4>&- &
+  _w=$!
+  trap 'kill -9 "-$_w" "$_w" 2>/dev/null' URG
+  printf '%s p 0 %s\n' "$m" "$_w" >&4
+  while :; do
+    wait "$_w" 2>/dev/null
+    r=$?
+    kill -0 "$_w" 2>/dev/null || return "$r"
+  done
 }
 
 core_start() {
@@ -236,7 +259,7 @@ C() {
   core_ours || {
     f=1 a='another run has taken over the lock of this host'
     core_note "done $_seq refused"
-    core_done "$_seq" refused 0
+    core_done "$_seq" refused 8
     return
   }
   if [ "$_keep" ] && ! k=$(eval "$_keep" </dev/null); then
@@ -250,7 +273,7 @@ C() {
         core_group "$_seq" "$_head$n$_apply"
         ;;
       *)
-        (eval "$_apply") </dev/null
+        (eval "$_apply") </dev/null 4>&-
         r=$?
         ;;
     esac
@@ -293,6 +316,13 @@ L() {
       core_locked broken "the state folder $st cannot be made, or belongs to somebody else"
       return
     fi
+    case $(ls -ld "$st") in
+      d????-??-*) chmod 700 "$st" ;;
+      *)
+        core_locked broken "the state folder $st may be written by others than its owner; look at what is in it, and then make its mode 0700"
+        return
+        ;;
+    esac
     _tries=3
     until mkdir "$st/lock" 2>/dev/null; do
       _tries=$((_tries - 1))
@@ -346,6 +376,8 @@ core_supervise() {
         esac
         ;;
       H)
+        # A worker that was killed reads nothing more, and this line says so at once.
+        echo
         # A sign of life renews the lease, if the lock is this shell's.
         if IFS= read -r _o <"$st/lock/owner"; then
           case $_o in
@@ -362,6 +394,8 @@ core_supervise() {
 }
 
 core_work() {
+  # A task's own stdout may be captured; what is said through this one reaches the controller.
+  exec 4>&1
   trap 'gone=1' URG PIPE
   trap core_leave 0
   printf '%s hello %s %s\n' "$m" "$uid" "$(core_esc "${HOME-}")" || exit

@@ -15,8 +15,8 @@ use super::HostFailure;
 const WINDOW_BYTES: usize = 48 << 10;
 /// Between asking a task to end, ending it, and giving up on the shell.
 const KILL_GRACE: Duration = Duration::from_secs(5);
-/// Renews the lock's lease well before it ends.
-const BEAT: Duration = Duration::from_secs(15);
+/// Renews the lock's lease well before it ends, and finds out whether somebody has killed the shell.
+const BEAT: Duration = Duration::from_secs(5);
 
 /// What the user wants to go on happening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -85,6 +85,7 @@ impl Shell {
             bytes: 0,
             begun: None,
             group: None,
+            cut: None,
             head_since: Instant::now(),
             killed: 0,
             stopping: Stop::No,
@@ -102,6 +103,7 @@ impl Shell {
                 };
             }
             self.gone = true;
+            self.failure = Some(failure);
             self.input.close().await;
         }
         results
@@ -116,6 +118,8 @@ struct Flight<'a> {
     bytes: usize,
     begun: Option<u32>,
     group: Option<u32>,
+    /// The group that was ended because the run is to end.
+    cut: Option<u32>,
     head_since: Instant,
     /// How often the task at the head has been killed.
     killed: u8,
@@ -149,6 +153,7 @@ impl Flight<'_> {
             if self.waiting.is_empty() {
                 return Ok(());
             }
+            self.cut_short(shell).await?;
             if let Some(early) = shell.early.pop_front() {
                 self.take(Some(early), shell)?;
                 continue;
@@ -232,6 +237,20 @@ impl Flight<'_> {
         }
     }
 
+    /// What only asks or waits is not waited for once the run is to end.
+    async fn cut_short(&mut self, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
+        let (Stop::Gently, Some(group), Some(head)) = (self.stopping, self.group, self.waiting.front()) else { return Ok(()) };
+        let changes_nothing = match &self.frames[head.at].verb {
+            Verb::Commit(step) => !step.counts,
+            _ => true,
+        };
+        if !changes_nothing || self.cut == Some(group) {
+            return Ok(());
+        }
+        self.cut = Some(group);
+        shell.input.write(format!("K TERM {group}\n").as_bytes()).await
+    }
+
     fn take(&mut self, incoming: Option<Incoming>, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
         match incoming {
             Some(Incoming::Reply(reply)) => self.reply(reply, shell)?,
@@ -253,7 +272,7 @@ impl Flight<'_> {
                 let reason = match (status, said.is_empty()) {
                     (Some(status), true) => format!("the shell on the host ended with status {status}"),
                     (Some(status), false) => format!("the shell on the host ended with status {status}: {said}"),
-                    (None, _) => "the connection was closed".into(),
+                    (None, _) => "the host gave no sign of life, or closed the connection".into(),
                 };
                 return Err(HostFailure::Lost(reason));
             }
@@ -275,11 +294,18 @@ impl Flight<'_> {
                 self.group = Some(group);
                 return Ok(());
             }
+            Reply::Bye if self.stopping == Stop::No => {
+                self.closed_cleanly = true;
+                return Err(HostFailure::Lost("the shell on the host was ended by somebody there".into()));
+            }
             Reply::Bye => {
                 self.closed_cleanly = true;
                 return Err(HostFailure::Interrupted);
             }
-            Reply::Answer { seq, status, stdout } => (Some(seq), Outcome::Answered { status, stdout }),
+            Reply::Answer { seq, status, stdout } => {
+                self.group = None;
+                (Some(seq), Outcome::Answered { status, stdout })
+            }
             Reply::Done(done) => {
                 self.group = None;
                 (Some(done.seq), Outcome::Ended(done))

@@ -25,6 +25,9 @@ pub enum Input {
     Local(Option<ChildStdin>, u32),
 }
 
+/// How long the last output may lag behind the exit status.
+const AFTER_STATUS: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Events wait in a short queue, so that a flood of output is held back by the transport and not in memory.
 const QUEUE: usize = 16;
 
@@ -80,7 +83,13 @@ pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
         let mut status = None;
-        while let Some(message) = reader.wait().await {
+        loop {
+            let message = match status {
+                None => reader.wait().await,
+                // What a task has left behind may hold the channel open for ever: the shell's own end counts.
+                Some(_) => tokio::time::timeout(AFTER_STATUS, reader.wait()).await.unwrap_or(None),
+            };
+            let Some(message) = message else { break };
             let event = match message {
                 ChannelMsg::Data { data } => Event::Stdout(data.to_vec()),
                 ChannelMsg::ExtendedData { data, .. } => Event::Stderr(data.to_vec()),

@@ -48,6 +48,8 @@ pub struct Shell {
     pub pending: Vec<Pending>,
     /// Nothing can be sent any more.
     pub(super) gone: bool,
+    /// Why that is so.
+    pub(super) failure: Option<HostFailure>,
     pub(super) locked: bool,
     /// The lock was held, so its release must have reached the host before we go.
     releasing: bool,
@@ -107,6 +109,7 @@ impl Shell {
             home: String::new(),
             pending: Vec::new(),
             gone: false,
+            failure: None,
             locked: false,
             releasing: false,
             ahead,
@@ -199,9 +202,14 @@ impl Shell {
 
     /// Renews the lease of the lock, so that nobody takes this controller for dead.
     pub async fn beat(&mut self) {
-        if self.locked && !self.gone && self.input.write(b"H\n").await.is_err() {
+        if !self.gone && self.input.write(b"H\n").await.is_err() {
             self.gone = true;
         }
+    }
+
+    /// Why nothing can be sent any more, if that is so.
+    pub fn failure(&self) -> Option<&HostFailure> {
+        self.failure.as_ref()
     }
 
     /// Releases the lock, if it is held.
@@ -218,7 +226,8 @@ impl Shell {
         if !self.gone && self.input.write(b"Q\n").await.is_ok() && (self.locked || self.releasing) {
             let ended = async {
                 while let Some(event) = self.incoming.recv().await {
-                    if matches!(event, Incoming::Closed { .. } | Incoming::Failed(_)) {
+                    // A daemon that a task left behind may keep the channel open.
+                    if matches!(event, Incoming::Reply(Reply::Bye) | Incoming::Closed { .. } | Incoming::Failed(_)) {
                         break;
                     }
                 }

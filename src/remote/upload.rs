@@ -17,11 +17,12 @@ use crate::shell::quoted;
 const STALL_LIMIT: Duration = Duration::from_secs(60);
 const CHUNK_BYTES: usize = 256 << 10;
 
-/// Writes bytes to a path that does not exist yet, for its owner alone. The caller moves the file to its place.
+/// Writes bytes to a path that does not exist yet, for its owner alone. The caller moves the file to its place. When
+/// `stop` ends first, nothing more is sent, and the host removes what it has.
 ///
 /// # Errors
-/// When the host does not take the bytes: no room, no such folder, no contact.
-pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8]) -> Result<(), HostFailure> {
+/// When the host does not take the bytes: no room, no such folder, no contact; [`HostFailure::Interrupted`] after `stop`.
+pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
     const RECEIVE: &str = r#"printf ready;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
@@ -59,8 +60,14 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         }
     };
     // Once all is sent, the host has a while to write it down.
-    let sent = both(sending, receiving).await.unwrap_or_else(|| Err(HostFailure::Lost("the host did not finish an upload".into())));
+    let sent = tokio::select! {
+        sent = both(sending, receiving) => sent.unwrap_or_else(|| Err(HostFailure::Lost("the host did not finish an upload".into()))),
+        () = stop => Err(HostFailure::Interrupted),
+    };
     input.close().await;
+    if let Err(HostFailure::Interrupted) = sent {
+        return sent;
+    }
     if stdout.ends_with(b"done") {
         return Ok(());
     }
@@ -70,6 +77,36 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         (None, Err(failure)) => Err(failure),
         (None, Ok(())) => Err(HostFailure::Upload("the content did not arrive whole; a login profile on the host may read what is meant for others".into())),
     }
+}
+
+/// Removes a file that was uploaded and has not been moved to its place.
+///
+/// # Errors
+/// When no command can be started there any more.
+pub async fn discard(link: &Link, user: Option<&Become>, path: &[u8]) -> Result<(), HostFailure> {
+    const REMOVE: &str = r#"f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*)rm -f "$f";;esac"#;
+    // With a password this would take a conversation; such a file is replaced by the next upload of the same content.
+    if user.is_some_and(|user| user.password.is_some()) {
+        return Ok(());
+    }
+    let mut command = String::from("exec ");
+    if let Some(user) = user {
+        let _infallible = write!(command, "sudo -n -H -u {} -- ", quoted(&user.user));
+    }
+    let _infallible = write!(command, "sh -c '{REMOVE}' sh '");
+    for &byte in path {
+        let _infallible = write!(command, "\\0{byte:03o}");
+    }
+    command.push('\'');
+    let (mut input, mut events) = link.start(&command).await?;
+    input.finish().await;
+    while let Some(event) = events.recv().await {
+        if matches!(event, Event::Closed(_)) {
+            break;
+        }
+    }
+    input.close().await;
+    Ok(())
 }
 
 /// Keeps the beginning of what the other side says; breaks when it has nothing more to say.

@@ -40,7 +40,7 @@ impl Show for Json {
                 let hosts: Map<String, Value> = std::mem::take(&mut self.hosts)
                     .into_iter()
                     .map(|(name, host)| {
-                        let mut fields = host.end.as_ref().map(host_fields).unwrap_or_default();
+                        let mut fields = host.end.as_ref().map_or_else(unfinished, host_fields);
                         fields.insert("steps".into(), Value::Array(host.steps));
                         (name, Value::Object(fields))
                     })
@@ -55,7 +55,7 @@ impl Show for Json {
                     "totals": every_total(&end.totals),
                     "hosts": hosts,
                 });
-                let _gone = writeln!(self.out, "{document}");
+                let _gone = writeln!(self.out, "{}", on_one_line(&document.to_string()));
                 let _gone = self.out.flush();
             }
         }
@@ -78,7 +78,7 @@ impl JsonLines {
         line.insert("event".into(), event.into());
         line.insert("run".into(), self.run.as_str().into());
         line.extend(more);
-        let _gone = writeln!(self.out, "{}", Value::Object(line));
+        let _gone = writeln!(self.out, "{}", on_one_line(&Value::Object(line).to_string()));
         let _gone = self.out.flush();
     }
 }
@@ -118,6 +118,15 @@ impl Show for JsonLines {
             }
         }
     }
+}
+
+/// JSON lets some line ends of Unicode stand in a text, at which other programs would cut it.
+fn on_one_line(json: &str) -> std::borrow::Cow<'_, str> {
+    const ENDS: [(char, &str); 3] = [('\u{85}', "\\u0085"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+    if !json.contains(ENDS.map(|(end, _)| end)) {
+        return json.into();
+    }
+    ENDS.iter().fold(json.to_owned(), |text, (end, escaped)| text.replace(*end, escaped)).into()
 }
 
 fn fields(step: &Step) -> Map<String, Value> {
@@ -164,6 +173,15 @@ fn host_fields(end: &HostEnd) -> Map<String, Value> {
     if !end.pending_handlers.is_empty() {
         fields.insert("pending_handlers".into(), end.pending_handlers.clone().into());
     }
+    fields
+}
+
+/// A host that the run was left at: nobody knows how it went on there.
+fn unfinished() -> Map<String, Value> {
+    let mut fields = Map::new();
+    fields.insert("outcome".into(), Outcome::Unknown.name().into());
+    fields.insert("message".into(), "the run was left before this host had ended".into());
+    fields.insert("totals".into(), Value::Object(Map::new()));
     fields
 }
 

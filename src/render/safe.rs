@@ -21,7 +21,7 @@ fn push(text: &mut String, letter: char) {
         '\0'..='\x1f' | '\x7f' => text.push_str(&format!("\\x{:02x}", letter as u32)),
         '\u{80}'..='\u{9f}' => text.push_str(&format!("\\u{{{:x}}}", letter as u32)),
         // Marks that turn the direction of writing around, or hide.
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' => {
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{61c}' => {
             text.push_str(&format!("\\u{{{:x}}}", letter as u32));
         }
         _ => text.push(letter),

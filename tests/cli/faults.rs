@@ -298,3 +298,125 @@ fn remarks_may_come_before_the_greeting() {
     assert_eq!(apply(&fleet, playbook, &["--timeout", "5"]).outcomes("alpha"), ["changed", "changed"]);
     assert_eq!(apply(&fleet, playbook, &["--timeout", "5"]).outcomes("alpha"), ["ok", "ok"]);
 }
+
+#[test]
+fn a_shell_that_somebody_ends_is_no_success() {
+    for end in ["kill -URG $PPID", "kill -9 $PPID"] {
+        let fleet = one();
+        let begun = Instant::now();
+        let ran = apply(
+            &fleet,
+            &format!("hosts = 'all'\n[[task]]\nshell = {{ cmd = '{end}; sleep 1; echo y', always = true }}\n[[task]]\nname = 'after'\nshell = {{ cmd = 'touch after', always = true }}\n"),
+            &[],
+        );
+        assert!([5, 7].contains(&ran.exit), "{end}: {}", ran.document);
+        assert!(!fleet.host("alpha").home.join("after").exists(), "{end}");
+        assert!(ran.document["hosts"]["alpha"]["message"].as_str().is_some_and(|said| said.contains("shell on the host")), "{end}: {}", ran.document);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{end}: nobody noticed");
+        // The lock of a shell that is gone holds nobody.
+        assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/next', state = 'touch' }\n", &[]).exit, 0, "{end}");
+    }
+}
+
+#[test]
+fn a_failure_of_the_state_folder_is_not_forgiven() {
+    let fleet = one();
+    let state = fleet.host("alpha").home.join(".local/state");
+    std::fs::create_dir_all(&state).expect("a folder");
+    std::fs::write(state.join("mutate"), "").expect("a file in its place");
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\nignore_errors = true\n[[task]]\nblock = [{ shell = { cmd = 'touch one', always = true } }]\nrescue = [{ debug = 'rescued' }]\n[[task]]\nping = {}\n",
+        &[],
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (4, vec!["failed"]), "{}", ran.document);
+    assert!(ran.document["hosts"]["alpha"]["message"].as_str().is_some_and(|said| said.contains("state folder")), "{}", ran.document);
+}
+
+#[test]
+fn a_state_folder_that_others_may_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fleet = one();
+    let state = fleet.host("alpha").home.join(".local/state/mutate");
+    std::fs::create_dir_all(&state).expect("a folder");
+    let task = "hosts = 'all'\n[[task]]\nfile = { path = '~/made', state = 'touch' }\n";
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o777)).expect("the mode is set");
+    let ran = apply(&fleet, task, &[]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    std::fs::set_permissions(&state, std::fs::Permissions::from_mode(0o755)).expect("the mode is set");
+    assert_eq!(apply(&fleet, task, &[]).exit, 0);
+    assert_eq!(state.metadata().expect("the folder").permissions().mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn a_lock_that_is_held_is_not_forgiven() {
+    let fleet = one();
+    let long = fleet.write("long.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'sleep 3', always = true }\n").display().to_string();
+    let mut first = mutate(&fleet, &["apply", &long]).stdout(Stdio::null()).spawn().expect("the program runs");
+    std::thread::sleep(Duration::from_millis(1000));
+    let ran = apply(&fleet, "hosts = 'all'\nignore_errors = true\n[[task]]\nfile = { path = '~/x', state = 'touch' }\n[[task]]\nping = {}\n", &[]);
+    assert_eq!((ran.exit, ran.document["hosts"]["alpha"]["outcome"].as_str()), (8, Some("failed")), "{}", ran.document);
+    assert!(first.wait().expect("the first run ends").success());
+}
+
+#[test]
+fn a_guard_that_hangs_is_a_failure_of_its_task() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'before'\nfile = { path = '~/before', state = 'touch' }\n\
+         [[task]]\nname = 'hangs'\nshell = { cmd = 'touch hangs', unless = 'sleep 4713' }\ntimeout = '1s'\nignore_errors = true\n\
+         [[task]]\nname = 'after'\nshell = { cmd = 'touch after', unless = 'test -e after' }\n",
+        &[],
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (0, vec!["changed", "failed", "changed"]), "{}", ran.document);
+    assert!(ran.step("alpha", "hangs")["message"].as_str().is_some_and(|said| said.contains("no end within 1 s")), "{}", ran.document);
+    assert!(!fleet.host("alpha").home.join("hangs").exists());
+    let left = std::process::Command::new("pgrep").args(["-f", "^sleep 4713"]).output().expect("pgrep runs");
+    assert_eq!(String::from_utf8_lossy(&left.stdout), "", "something is left running");
+}
+
+#[test]
+fn what_only_waits_ends_with_the_first_interrupt() {
+    for task in ["wait_for = { path = '/nowhere/at/all', timeout = 300 }", "shell = { cmd = 'sleep 300', probe = true }", "shell = { cmd = 'true', unless = 'sleep 300' }"] {
+        let fleet = one();
+        let path = fleet.write("play.toml", &format!("hosts = 'all'\n[[task]]\n{task}\n[[task]]\nfile = {{ path = '~/after', state = 'touch' }}\n")).display().to_string();
+        let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        std::thread::sleep(Duration::from_millis(1200));
+        let begun = Instant::now();
+        let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process"));
+        nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("the signal is sent");
+        let ran = super::read(child.wait_with_output().expect("it ends"));
+        assert!(begun.elapsed() < Duration::from_secs(30), "{task}: it went on waiting");
+        assert_eq!(ran.exit, 130, "{task}: {}", ran.document);
+        assert!(ran.document["hosts"]["alpha"]["totals"]["cancelled"].as_u64().is_some_and(|count| count > 0), "{task}: {}", ran.document);
+        assert!(!fleet.host("alpha").home.join("after").exists(), "{task}");
+    }
+}
+
+#[test]
+fn an_upload_that_is_interrupted_leaves_nothing() {
+    // Nothing of the content gets through, so the interrupt surely comes in the middle.
+    let fleet = one();
+    fleet.write("large", &"0123456789abcdef".repeat(4_000_000));
+    let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'mkfifo wait; touch started', always = true }\n[[task]]\ncopy = { src = 'large', dest = '~/large' }\n").display().to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    let home = fleet.host("alpha").home.clone();
+    let uploads = || -> Vec<String> {
+        let names = std::fs::read_dir(&home).expect("the home folder").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.starts_with(".mutate.")).collect()
+    };
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while uploads().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let id = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process"));
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).expect("the signal is sent");
+    let ran = super::read(child.wait_with_output().expect("it ends"));
+    assert_eq!(ran.exit, 130, "{}", ran.document);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !uploads().is_empty() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(uploads(), Vec::<String>::new());
+}

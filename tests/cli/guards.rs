@@ -70,7 +70,7 @@ fn whoever_has_lost_the_lock_changes_nothing_more() {
         "hosts = 'all'\n[[task]]\nshell = { cmd = 'echo 1 2 3 4 OTHER >~/.local/state/mutate/lock/owner', always = true }\n[[task]]\nname = 'after'\nfile = { path = '~/after', state = 'touch' }\n",
         &[],
     );
-    assert_eq!(ran.exit, 4);
+    assert_eq!(ran.exit, 8);
     assert!(ran.step("alpha", "after")["message"].as_str().expect("text").contains("taken over"), "{}", ran.document);
     assert!(!fleet.host("alpha").home.join("after").exists());
 }

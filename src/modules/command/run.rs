@@ -78,9 +78,8 @@ impl Run {
         }
         for (word, text) in [("onlyif", &self.onlyif), ("unless", &self.unless)] {
             if let Some(text) = text {
-                // In a subshell, so that nothing in the user's text can end ours.
                 let inner = self.within(around, Script::raw(text.as_bytes()));
-                lines = lines.then(&sh!("(eval {}) >/dev/null 2>&1 && echo {} yes || echo {} no", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word)));
+                lines = lines.then(&sh!("core_apart {} && echo {} yes || echo {} no", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word)));
             }
         }
         for path in &self.changes.0 {
