@@ -298,11 +298,18 @@ impl Walker {
                 Judged::InPlace(Box::new(ending))
             }
             Ok(Verdict::Differs(change)) if is_check => {
-                let outcome = match change.effect {
-                    Effect::Change | Effect::ChangeIfAnswerDiffers => Outcome::Changed,
-                    Effect::Nothing => Outcome::Pending,
+                let (outcome, message) = match change.effect {
+                    Effect::Change => (Outcome::Changed, ""),
+                    // What a command does to its files nobody can say; that it runs is known.
+                    Effect::ChangeIfAnswerDiffers if change.apply.by_user => (Outcome::Changed, ""),
+                    Effect::ChangeIfAnswerDiffers => (Outcome::Pending, "cannot be judged before it has looked for news"),
+                    Effect::Nothing => (Outcome::Pending, "waits in a run that acts"),
                 };
-                Judged::Here(Box::new(Ending::new(outcome).change(&change)))
+                let mut ending = Ending::new(outcome).change(&change);
+                if !message.is_empty() {
+                    ending.message = message.into();
+                }
+                Judged::Here(Box::new(ending))
             }
             Ok(Verdict::Differs(change)) => Judged::Change(change),
         }
@@ -504,20 +511,21 @@ impl Walker {
             End::Ran => Ending::new(Outcome::Ok),
             End::Failed if change.effect == Effect::Nothing && !result.timed_out && self.is_stopping() => Ending::new(Outcome::Cancelled).message("interrupted".into()),
             End::Failed if result.timed_out => Ending::failed(format!("no end within {} s; it was killed", ready.limit.as_secs())),
-            End::Failed if change.apply.by_user => Ending::failed(format!("it ended with status {}", done.status)),
+            End::Failed if change.apply.by_user => Ending::failed(ended_with(done.status, &change.apply.good)),
             End::Failed => {
-                let stderr = said(result.stderr.bytes());
-                let last = stderr.lines().last().unwrap_or_default().to_owned();
-                Ending::failed(if last.is_empty() { format!("it ended with status {}", done.status) } else { last })
+                let (sentence, rest) = in_own_words(&result.stderr.bytes());
+                Ending { stderr: rest, has_own_words: true, ..Ending::failed(if sentence.is_empty() { ended_with(done.status, &[]) } else { sentence }) }
             }
             End::Unconverged => {
                 let found = said(done.answer.clone());
                 let wanted = change.expect.as_ref().map(|pattern| pattern.to_string().trim().to_owned()).unwrap_or_default();
+                let (wanted, found) = differing(&wanted, &found);
                 Ending::failed(format!("it was applied, but the host is not as it should be: expected `{wanted}`, found `{found}`"))
             }
             End::Unkept => {
-                let stderr = said(result.stderr.bytes());
-                Ending::failed(format!("nothing was changed, since the former state could not be backed up: {stderr}"))
+                let (sentence, rest) = in_own_words(&result.stderr.bytes());
+                let message = format!("nothing was changed, since the former state could not be backed up: {sentence}");
+                Ending { stderr: rest, has_own_words: true, ..Ending::failed(message) }
             }
             End::Refused | End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
         };
@@ -556,6 +564,43 @@ fn still_frame(ready: &Ready) -> Option<Frame> {
 /// The libraries of a change: those of the probe, then those of apply.
 fn libraries(ready: &Ready) -> Vec<&'static Library> {
     ready.libraries.probe.iter().chain(&ready.libraries.apply).copied().collect()
+}
+
+/// Why a user's command failed, as far as its status tells.
+fn ended_with(status: i32, good: &[i32]) -> String {
+    let wanted: Vec<String> = good.iter().filter(|&&status| status != 0).map(ToString::to_string).collect();
+    match status {
+        126 => "it ended with status 126: the program may not be executed".into(),
+        127 => "it ended with status 127: there is no such program on this host".into(),
+        _ if !wanted.is_empty() => format!("it ended with status {status}, which is not among those that `expect` names ({})", wanted.join(", ")),
+        _ => format!("it ended with status {status}"),
+    }
+}
+
+/// The sentence that our own shell functions said (`core_say`), and what was said besides; without one, the last line
+/// and everything.
+fn in_own_words(stderr: &[u8]) -> (String, Vec<u8>) {
+    const MARK: &[u8] = b"mutate: ";
+    let text = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
+    let lines = || stderr.split_inclusive(|&byte| byte == b'\n');
+    match lines().filter_map(|line| line.strip_prefix(MARK)).next_back() {
+        Some(sentence) => (text(sentence), lines().filter(|line| !line.starts_with(MARK)).collect::<Vec<_>>().concat()),
+        None => (text(lines().rfind(|line| !line.trim_ascii().is_empty()).unwrap_or_default()), stderr.to_vec()),
+    }
+}
+
+/// Of two answers, line by line, what is not the same; `…` stands for anything.
+fn differing(wanted: &str, found: &str) -> (String, String) {
+    let fits = |wanted: &str, found: &str| match wanted.split_once('…') {
+        Some((before, after)) => found.starts_with(before) && found.ends_with(after),
+        None => wanted == found,
+    };
+    if wanted.lines().count() != found.lines().count() {
+        return (wanted.to_owned(), found.to_owned());
+    }
+    let different = || wanted.lines().zip(found.lines()).filter(|(wanted, found)| !fits(wanted, found));
+    let join = |lines: Vec<&str>| lines.join(", ");
+    (join(different().map(|(wanted, _)| wanted).collect()), join(different().map(|(_, found)| found).collect()))
 }
 
 /// How long the bytes of a step may take: as long as the step itself.

@@ -29,6 +29,8 @@ pub(super) struct Ending {
     pub ran: bool,
     pub from: String,
     pub to: String,
+    /// Its `stderr` is already what is to be shown.
+    pub has_own_words: bool,
     /// It concerns the whole host, so no `ignore_errors` and no `rescue` can forgive it.
     pub is_fatal: bool,
 }
@@ -48,6 +50,7 @@ impl Ending {
             from: String::new(),
             to: String::new(),
             is_fatal: false,
+            has_own_words: false,
         }
     }
 
@@ -104,7 +107,9 @@ impl Walker {
             && ending.shows_output
         {
             ending.stdout = result.stdout.bytes();
-            ending.stderr = result.stderr.bytes();
+            if !ending.has_own_words {
+                ending.stderr = result.stderr.bytes();
+            }
         }
         let task = ready.bound.task.clone();
         let ran = !matches!(ending.outcome, Outcome::Skipped | Outcome::Pending | Outcome::Unknown | Outcome::Cancelled);

@@ -24,6 +24,13 @@ impl Module for Assert {
     const MAIN: Option<&'static str> = Some("that");
     const EXPRESSIONS: &'static [&'static str] = &["that"];
 
+    fn check(&self) -> Result<()> {
+        if self.that.0.is_empty() {
+            bail!("`that` has no condition, so nothing is asserted");
+        }
+        Ok(())
+    }
+
     fn probe(&self, _: &Surroundings) -> Question {
         Question::None
     }

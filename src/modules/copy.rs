@@ -57,6 +57,10 @@ pub struct Copy {
     /// `false`: a file that is there keeps its content.
     #[serde(default = "yes")]
     force: bool,
+    /// Accepted for playbooks that say it: what is overwritten is kept on the host in any case, for `rollback`, and no
+    /// copy is left beside the file.
+    #[serde(default, rename = "backup")]
+    _backup: bool,
     /// When `dest` is a link, replace the file that it leads to. Without this, a link is an error.
     #[serde(default)]
     follow: bool,

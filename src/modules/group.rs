@@ -32,7 +32,11 @@ impl Module for Group {
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&account::CHANGE];
 
     fn check(&self) -> Result<()> {
-        account::refuse_odd_name("name", &self.name)
+        account::refuse_odd_name("name", &self.name)?;
+        if self.name == "root" && self.state == Presence::Absent {
+            anyhow::bail!("no host works without the group `root`, so it is not removed");
+        }
+        Ok(())
     }
 
     fn probe(&self, _: &Surroundings) -> Question {

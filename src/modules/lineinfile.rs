@@ -60,6 +60,10 @@ pub struct Lineinfile {
     /// Command that tests the new file. With `%s`, which stands for the path of the candidate, it runs before the
     /// file is replaced. Without, it runs right after, and the old file comes back if it fails.
     validate: Option<String>,
+    /// Accepted for playbooks that say it: what is overwritten is kept on the host in any case, for `rollback`, and no
+    /// copy is left beside the file.
+    #[serde(default, rename = "backup")]
+    _backup: bool,
     /// When the path is a link, work on the file that it leads to. Without this, a link is an error.
     #[serde(default)]
     follow: bool,

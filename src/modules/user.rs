@@ -84,6 +84,9 @@ impl Module for User {
 
     fn check(&self) -> Result<()> {
         account::refuse_odd_name("name", &self.name)?;
+        if self.name == "root" && self.state == Presence::Absent {
+            bail!("no host works without the user `root`, so it is not removed");
+        }
         if let Some(group) = self.group.as_deref().filter(|group| !is_number(group)) {
             account::refuse_odd_name("group", group)?;
         }

@@ -22,6 +22,11 @@ core_esc() {
   printf '%s' "$_out$_in"
 }
 
+# Why a change failed, in one sentence; what a tool said about it may stand around it.
+core_say() {
+  printf 'mutate: %s\n' "$1" >&2
+}
+
 # Ends a probe with a sentence for the user.
 core_die() {
   printf '%s\n' "$1"

@@ -73,9 +73,26 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     }
     let said = String::from_utf8_lossy(&stderr);
     match (said.lines().map(str::trim).rfind(|line| !line.is_empty()), sent) {
-        (Some(line), _) => Err(HostFailure::Upload(format!("the host did not take the content: {line}"))),
+        (Some(line), _) => Err(HostFailure::Upload(not_taken(path, line))),
         (None, Err(failure)) => Err(failure),
         (None, Ok(())) => Err(HostFailure::Upload("the content did not arrive whole; a login profile on the host may read what is meant for others".into())),
+    }
+}
+
+/// Why the host took no content, from what its shell said.
+fn not_taken(path: &[u8], said: &str) -> String {
+    let path = String::from_utf8_lossy(path);
+    let folder = path.rsplit_once('/').map_or("/", |(folder, _)| if folder.is_empty() { "/" } else { folder });
+    if said.contains("No space left") || said.contains("Disk quota") {
+        format!("there is no room for the new content in {folder}: {said}")
+    } else if said.contains("Permission denied") {
+        format!("this user may not write to {folder}; become may help")
+    } else if said.contains("Read-only file system") {
+        format!("{folder} is on a file system that is read-only")
+    } else if said.contains("Directory nonexistent") || said.contains("No such file or directory") || said.contains("nonexistent directory") {
+        format!("the folder {folder} does not exist")
+    } else {
+        format!("the host did not take the content: {said}")
     }
 }
 

@@ -97,7 +97,7 @@ account__args() {
 
 # account__fail SENTENCE: the sentence, then what the tool said, to stderr
 account__fail() {
-    printf '%s\n' "$1" >&2
+    core_say "$1"
     [ "${_said-}" ] && printf '%s\n' "$_said" >&2
     _said=''
 }

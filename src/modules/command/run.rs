@@ -79,7 +79,7 @@ impl Run {
         for (word, text) in [("onlyif", &self.onlyif), ("unless", &self.unless)] {
             if let Some(text) = text {
                 let inner = self.within(around, Script::raw(text.as_bytes()));
-                lines = lines.then(&sh!("core_apart {} && echo {} yes || echo {} no", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word)));
+                lines = lines.then(&sh!("core_apart {}; case $? in 0) echo {} yes ;; 12[67]) echo {} missing ;; *) echo {} no ;; esac", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word), Script::raw(word)));
             }
         }
         for path in &self.changes.0 {
@@ -101,6 +101,11 @@ impl Run {
             return Ok(Verdict::in_place());
         }
         let text = answer.text()?;
+        for word in ["onlyif", "unless"] {
+            if Answer::field(text, word) == Some("missing") {
+                bail!("`{word}` names a program that this host does not have, or may not execute");
+            }
+        }
         if let Some(reason) = self.not_needed(text) {
             return Ok(Verdict::InPlace(Report::message(format!("not needed: {reason}"))));
         }

@@ -57,6 +57,7 @@ copy__can_sum() {
 copy__one() {
   if [ ! -e "$2" ] && [ ! -L "$2" ]; then
     printf '%s absent\n' "$_y_no"
+    [ "$2" != "$_y_root" ] || copy__missing
     return
   fi
   copy__stat "$2"
@@ -87,6 +88,15 @@ copy__one() {
       esac ;;
   esac
   [ -z "$_y_wrong" ] || printf '%s %s\n' "$_y_no" "$_y_line"
+}
+
+# copy__missing: the remark on the topmost folder above ROOT that is missing, as file_look makes it.
+copy__missing() {
+  _m=$_y_root _m_top=''
+  while _m=${_m%/*}; [ -n "$_m" ] && [ ! -e "$_m" ] && [ ! -L "$_m" ]; do
+    _m_top=$_m
+  done
+  [ -z "$_m_top" ] || printf '%s\n' "parent missing $(core_esc "$_m_top")" >&2
 }
 
 # copy__stat PATH: as file__stat, from the next line of what was asked for all.

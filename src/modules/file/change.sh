@@ -153,8 +153,17 @@ file_walk() {
 # file__stop STATUS SENTENCE: clean up, say why, end.
 file__stop() {
   file__drop
-  printf '%s\n' "$2" >&2
+  core_say "$2"
   exit "$1"
+}
+
+# file__refuse MODE OWNER GROUP PATH: what was asked for cannot be given.
+file__refuse() {
+  _given=''
+  [ "$1" = - ] || _given="mode $1"
+  [ "$2" = - ] || _given="${_given:+$_given, }owner $2"
+  [ "$3" = - ] || _given="${_given:+$_given, }group $3"
+  file__stop 1 "$_given cannot be given to $(core_esc "$4"): $_last"
 }
 
 # file__drop: remove what we made beside the target ($_tmp, and $_old: the old file kept for a validator; $_cell).
@@ -543,7 +552,7 @@ file__put() {
         # what is not asked for stays as it was
         [ "$_newowner" != - ] || _newowner=$_was_uid
         [ "$_newgroup" != - ] || _newgroup=$_was_gid
-        file__chown "$_newowner" "$_newgroup" "$_tmp" || file__stop 1 "the owner $_newowner:$_newgroup cannot be given to $(core_esc "$_path"): $_last"
+        file__chown "$_newowner" "$_newgroup" "$_tmp" || file__refuse - "$_newowner" "$_newgroup" "$_path"
         _carry=mode ;;
     esac
     [ "$_newmode" != - ] || _newmode=$_was_mode
@@ -568,7 +577,7 @@ file__put() {
     fi
   else
     [ "$_newmode" != - ] || _newmode=0644
-    file__chown "$_newowner" "$_newgroup" "$_tmp" || file__stop 1 "the owner $_newowner, group $_newgroup cannot be given to $(core_esc "$_path"): $_last"
+    file__chown "$_newowner" "$_newgroup" "$_tmp" || file__refuse - "$_newowner" "$_newgroup" "$_path"
     if [ "$_newmode" != 0600 ] || [ "$_from" = upload ] || [ "$_newowner:$_newgroup" != -:- ]; then
       file__chmod "$_newmode" "$_tmp" || { file__why "$_path"; file__stop 1 "$_why"; }
     fi
@@ -791,14 +800,13 @@ file__meta() {
     file__sync "$_dir"
     exit
   fi
-  file__give "$@" || file__stop 1 "mode $2, owner $3, group $4 cannot be given to $(core_esc "$1"): $_last"
+  file__give "$@" || file__refuse "$2" "$3" "$4" "$1"
   # opening a fifo or a device to sync it would wait or do harm
   if [ -f "$1" ] || [ -d "$1" ]; then file__sync "$1"; else file__run sync; fi || { file__why "$1"; file__stop 6 "$_why"; }
 }
 
 # file__meta_private PATH MODE OWNER GROUP: with $_dir the folder of PATH.
 file__meta_private() {
-  _given='mode '$2', owner '$3', group '$4
   if [ -d "$1" ]; then
     # a folder that one is in cannot be swapped
     file__physical "$_dir"
@@ -807,7 +815,7 @@ file__meta_private() {
     if [ "$(pwd -P; printf x)" != "$_want${n}x" ]; then
       file__stop 4 "$(core_esc "$1") was replaced by somebody else just now"
     fi
-    file__give . "$2" "$3" "$4" || file__stop 1 "$_given cannot be given to $(core_esc "$1"): $_last"
+    file__give . "$2" "$3" "$4" || file__refuse "$2" "$3" "$4" "$1"
     file__sync . || { file__why "$1"; file__stop 6 "$_why"; }
     return 0
   fi
@@ -819,7 +827,7 @@ file__meta_private() {
     file*) file__stop 1 "$(core_esc "$1") has more hard links, and its folder belongs to somebody else, so its mode is not changed" ;;
     *) file__stop 1 "$(core_esc "$1") is not a file, and its folder belongs to somebody else, so its mode is not changed" ;;
   esac
-  file__give ./new "$2" "$3" "$4" || file__stop 1 "$_given cannot be given to $(core_esc "$1"): $_last"
+  file__give ./new "$2" "$3" "$4" || file__refuse "$2" "$3" "$4" "$1"
   file__sync ./new || { file__why "$1"; file__stop 6 "$_why"; }
   file__drop
 }
@@ -1070,7 +1078,12 @@ file__tree_meta() {
     *) _find='( ! -user _U -o ! -group _G )' ;;
   esac
   if [ -n "$_find" ]; then
-    file__run file__tree_find "$1" "$3" "$4" "$_find -exec chown -h -- _UG {} +" ||
+    # chown takes set-id bits away from files, which nobody has asked for
+    if file__run file__tree_find "$1" "$3" "$4" "$_find -type f ( -perm -4000 -o -perm -2000 ) -exec sh -c _KEEPING sh _UG {} +"; then
+      file__run file__tree_find "$1" "$3" "$4" "$_find -exec chown -h -- _UG {} +"
+    else
+      false
+    fi ||
       file__stop 1 "the owner could not be set everywhere in $(core_esc "$1"): $_last"
   fi
   _fix=''

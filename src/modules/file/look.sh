@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154 # some variables are for file_change; $n comes from core
+# shellcheck disable=SC2034,SC2154,SC2016 # some variables are for file_change; $n comes from core; texts for other shells
 # file_look: questions about what is at a path. Nothing here changes anything.
 #
 # Modules that deal with files (file, copy, template, lineinfile, …) ask with `file_look`, `file_hard_look` and
@@ -384,6 +384,7 @@ file__tree_find() {
       _G) set -- "$@" "$_tf_group" ;;
       _UG) set -- "$@" "$_tf_both" ;;
       _N) set -- "$@" "*$n*" ;;
+      _KEEPING) set -- "$@" 'o=$1; shift; for f do m=$(stat -c %a -- "$f") && chown -h -- "$o" "$f" && chmod "$m" -- "$f" || exit 1; done' ;;
       *) set -- "$@" "$1" ;;
     esac
     shift

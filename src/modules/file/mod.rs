@@ -90,7 +90,7 @@ enum State {
 /// # Errors
 /// When the path is one of the two.
 pub fn refuse_no_file(path: &Path) -> Result<()> {
-    if matches!(path.as_str(), "/" | "~") {
+    if matches!(path.under("/~").as_str(), "/" | "/~") {
         bail!("`{}` is a folder on every host, so no file can be put there | write the path of the file", path.as_str());
     }
     Ok(())
@@ -103,7 +103,7 @@ impl Module for File {
 
     fn check(&self) -> Result<()> {
         self.properties().check()?;
-        if self.state() == Some(State::Absent) && matches!(self.path.as_str().trim_end_matches('/'), "" | "~") {
+        if self.state() == Some(State::Absent) && matches!(self.path.under("/~").as_str(), "/" | "/~") {
             bail!("`{}` cannot be removed | name what is in it", self.path.as_str());
         }
         if matches!(self.state(), Some(State::Touch | State::File | State::Link | State::Hard)) {

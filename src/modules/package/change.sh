@@ -108,7 +108,7 @@ package_wait() {
 # package_left: sets _left to the seconds that remain for waiting.
 package_left() { _left=$((_since + _timeout - $(date +%s))); }
 
-package_say() { printf '%s\n' "$1" >&2; }
+package_say() { core_say "$1"; }
 
 # package_run COMMAND…: runs the manager, when its lock is free and again while somebody else was quicker. Sets and
 # returns its status; 99 when waiting was in vain (the message is out then).
@@ -287,7 +287,7 @@ package_tool() {
 # package_refresh: fetches the lists.
 package_refresh() {
     package_tool update || {
-        [ "$_status" = 99 ] || package_say "the package lists could not be fetched ($_pm ended with status $_status); see the messages above"
+        [ "$_status" = 99 ] || package_say "the package lists could not be fetched ($_pm ended with status $_status); see what it says"
         return 1
     }
     package_stamps
@@ -331,7 +331,7 @@ package_remove() {
                 package_join "$_others" ;;
         esac
         if [ -n "$_others" ]; then
-            package_say "removing $* would also remove $_others, which nobody asked for; name these too, or allow it with removals = true"
+            package_say "removing $* would also remove $_others, which nobody asked for; name these too, or allow it with allow_removals = true"
             return 1
         fi
     fi
@@ -355,7 +355,7 @@ package_why() {
     shift
     _what="$_pm could not $_verb $* (status $_status)"
     case $_pm,$_verb in
-        apt,*) package_why_apt "$@" || package_say "$_what; see the messages above" ;;
+        apt,*) package_why_apt "$@" || package_say "$_what; see what it says" ;;
         dnf,install | yum,install | zypper,install)
             # Who does not know the names? Asked again, as a question only, where the answer can be read.
             case $_pm in
@@ -372,8 +372,8 @@ package_why() {
             done
             IFS=$_ifs
             # shellcheck disable=SC2086
-            if [ -n "$_others" ]; then package_unknown $_others; else package_say "$_what; see the messages above"; fi ;;
-        *) package_say "$_what; see the messages above" ;;
+            if [ -n "$_others" ]; then package_unknown $_others; else package_say "$_what; see what it says"; fi ;;
+        *) package_say "$_what; see what it says" ;;
     esac
 }
 
@@ -384,7 +384,7 @@ package_why_apt() {
         sed -n -e 's/^[a-z]* [a-z]* half-[a-z]* //p' -e 's/^[a-z]* [a-z]* unpacked //p')
     package_join "$_y"
     if [ -n "$_others" ]; then
-        package_say "$_what: now not completely installed: $_others; their install scripts failed, see the messages above; dpkg --configure -a tries them again, removing them gets rid of them"
+        package_say "$_what: now not completely installed: $_others; their install scripts failed, see what it says; dpkg --configure -a tries them again, removing them gets rid of them"
         return 0
     fi
     if package_held "$@"; then
@@ -397,7 +397,7 @@ package_why_apt() {
     _y=$(apt-get -s -qq --allow-downgrades install -- "$@" 2>/dev/null)
     package_others
     [ -n "$_others" ] || return 1
-    package_say "installing $* would remove $_others, which nobody asked for; remove these first, or allow it with removals = true"
+    package_say "installing $* would remove $_others, which nobody asked for; remove these first, or allow it with allow_removals = true"
 }
 
 # package_held WORD…: sets _others to those of them that are on hold; status 1 if none is.

@@ -96,6 +96,14 @@ impl Module for Package {
             if name.contains('/') || name.starts_with('@') {
                 bail!("`{name}` is not the name of a package | files, URLs and groups are not supported, only names from repositories");
             }
+            let plain = name.split('=').next().unwrap_or(name);
+            if plain.contains(['*', '?', ';', '&', '|', '$', '`', '\'', '"', '<', '>', '\\', '!']) {
+                bail!("`{name}` is not the name of a package | write each name in full");
+            }
+            let others = || self.names().iter().filter(|other| *other != name && other.split('=').next() == Some(plain));
+            if let Some(other) = others().find(|other| other.contains('=') && name.contains('=')) {
+                bail!("`{name}` and `{other}` cannot both be installed | keep one of them");
+            }
             if name.contains('=') && self.state != State::Present {
                 bail!("`{name}` asks for a version, but the state asks for another | write the name alone, or state = \"present\"");
             }

@@ -201,7 +201,7 @@ service__why() {
 
 # service__fail SENTENCE: the sentence, and what the tool said (_said), to stderr
 service__fail() {
-    printf '%s\n' "$1" >&2
+    core_say "$1"
     [ "$_said" ] && printf '%s\n' "$_said" >&2
     _said=''
     return 0

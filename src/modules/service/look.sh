@@ -369,6 +369,18 @@ service__look_openrc() {
 
 # ---------------------------------------------------------------- scripts in /etc/init.d
 
+# service__commands LINE: what commands the arms of a "case" on one line are for.
+service__commands() {
+    _arms=$1
+    while :; do
+        _h=${_arms%%")"*}
+        case $_h in *status*) _can_status=1 ;; esac
+        # "force-reload" alone usually means restart.
+        case "|$_h" in *[!-]reload*) _can_reload=1 ;; esac
+        case $_arms in *';;'*) _arms=${_arms#*';;'} ;; *) return ;; esac
+    done
+}
+
 # service__facts: reads _script with one grep and sets
 #   _can_status, _can_reload   1 if the script has such a command
 #   _daemon, _pidfile          the program and the pid file it names, where that can be told
@@ -376,7 +388,7 @@ service__facts() {
     _can_status='' _can_reload='' _daemon='' _pidfile='' _NAME=$_unit
     _w='["a-z_|* -]*'
     _lines=$(grep -E \
-        -e "^[[:space:]]*(case .* in[[:space:]]+)?[(]?${_w}(status|reload)${_w}[)]" \
+        -e "(^|case .* in|;;)[[:space:]]*[(]?${_w}(status|reload)${_w}[)]" \
         -e '^[[:space:]]*(export )?(NAME|name|DAEMON|DAEMON_PATH|daemon|PROG|prog|exec|command|PIDFILE|PID_FILE|pidfile|extra_started_commands|extra_commands|opts)=' \
         -e '^[[:space:]]*reload *[(]' \
         -e '^#!.*init-d-script' "$_script" 2>/dev/null)
@@ -390,21 +402,11 @@ service__facts() {
         _l=${_l#export }
         case $_l in
             '#!'*) _can_status=1 _can_reload=1; continue ;;
-            # commands of the script, on the line of the "case" itself
-            'case '*)
-                _h=${_l%%")"*}
-                _h=${_h##* in }
-                case $_h in *status*) _can_status=1 ;; esac
-                case "|$_h" in *[!-]reload*) _can_reload=1 ;; esac
-                continue ;;
             extra_*"="*reload* | "opts="*reload*) _can_reload=1; continue ;;
+            'case '*) service__commands "${_l##* in }"; continue ;;
+            *';;'*) service__commands "$_l"; continue ;;
             [A-Za-z]*"="*) ;;
-            *)
-                _h=${_l%%")"*}
-                case $_h in *status*) _can_status=1 ;; esac
-                # "force-reload" alone usually means restart.
-                case "|$_h" in *[!-]reload*) _can_reload=1 ;; esac
-                continue ;;
+            *) service__commands "$_l"; continue ;;
         esac
         _k=${_l%%=*} _v=${_l#*=}
         case $_v in
@@ -487,7 +489,10 @@ service__run_status() {
     case $?/$_init in
         0/*) _active=active ;;
         3/*) _active=inactive ;;
-        32/openrc | 1/sysv | 1/initd | 2/sysv | 2/initd) _active=failed ;;
+        1/sysv | 1/initd | 2/sysv | 2/initd)
+            # By LSB it is dead and has left its pid file; many a script says 1 for everything that does not run.
+            if [ -e "/run/$_name.pid" ] || [ -e "/var/run/$_name.pid" ]; then _active=failed; else _active=inactive; fi ;;
+        32/openrc) _active=failed ;;
         8/openrc) _active=activating ;;
         4/openrc) _active=deactivating ;;
         16/openrc) _active=inactive ;;

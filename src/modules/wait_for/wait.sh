@@ -68,7 +68,7 @@ wait_until() {
 		_answer=$(wait_look "$@")
 		_r=$?
 		if [ "$_r" -ne 0 ]; then
-			printf '%s\n' "$_answer" >&2
+			core_say "$_answer"
 			return "$_r"
 		fi
 		[ "$_answer" != yes ] || return 0
@@ -80,7 +80,7 @@ wait_until() {
 		sleep "$_s"
 		_spent=$((_spent + _s))
 	done
-	wait_sentence "$_timeout" "${_answer#no }" "$@" >&2
+	core_say "$(wait_sentence "$_timeout" "${_answer#no }" "$@")"
 	return 1
 }
 
