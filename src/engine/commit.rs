@@ -49,6 +49,9 @@ impl Walker {
         }
         ready.epoch = epoch;
         ready.timed_out = result.timed_out;
+        if let Question::Run(_) = ready.question {
+            ready.asked = result.time;
+        }
         ready.answer = Some(match result.outcome {
             Came::Answered { status, stdout } => Answer { status, stdout, remark: result.stderr.bytes() },
             Came::Ended(done) => Answer {

@@ -237,7 +237,7 @@ impl Walker {
         for (name, value) in &ending.report.variables {
             Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
         }
-        let time = result.map_or(Duration::ZERO, |result| result.time);
+        let time = result.map_or(ready.asked, |result| result.time);
         let hide = ready.no_log;
         let event = Step {
             host: self.name.clone(),

@@ -66,6 +66,8 @@ pub struct Ready {
     pub attempts: u32,
     /// Number by which the host knows it.
     pub seq: u32,
+    /// How long the question of the user's own took.
+    pub asked: Duration,
     /// Its question did not end within its time.
     pub timed_out: bool,
     /// Where on the host its bytes lie already.
@@ -276,6 +278,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         conflicts: 0,
         attempts: 0,
         seq: 0,
+        asked: Duration::ZERO,
         timed_out: false,
         uploaded: None,
     }))

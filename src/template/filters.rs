@@ -32,7 +32,7 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 
 pub fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("bool", |value: Value| truth(&value));
-    environment.add_filter("basename", |path: &str| path.trim_end_matches('/').rsplit('/').next().unwrap_or("").to_owned());
+    environment.add_filter("basename", |path: &str| path.rsplit('/').next().unwrap_or("").to_owned());
     environment.add_filter("dirname", |path: &str| dirname(path).to_owned());
     environment.add_filter("splitext", splitext);
     environment.add_filter("ternary", ternary);
@@ -50,8 +50,11 @@ pub fn add_to(environment: &mut Environment<'static>) {
     environment.add_filter("regex_findall", regex_findall);
     environment.add_filter("regex_escape", |text: &str| regex::escape(text));
     environment.add_filter("from_json", |text: &str| from_json(text));
-    environment.add_filter("to_json", |value: Value| to_json(&value, false));
-    environment.add_filter("to_nice_json", |value: Value| to_json(&value, true));
+    environment.add_filter("to_json", |value: Value, options: Kwargs| {
+        let indent = options.get::<Option<usize>>("indent")?;
+        to_json(&value, indent.is_some_and(|indent| indent > 0))
+    });
+    environment.add_filter("to_nice_json", |value: Value, _options: Kwargs| to_json(&value, true));
     environment.add_filter("from_yaml", |text: &str| from_yaml(text));
     environment.add_filter("to_yaml", |value: Value| to_yaml(&value));
     environment.add_filter("to_nice_yaml", |value: Value, _options: Kwargs| to_yaml(&value));
@@ -116,11 +119,17 @@ fn ternary(value: Value, yes: Value, no: Value, none: Option<Value>) -> Value {
     }
 }
 
-fn flatten(value: Value, levels: Option<usize>) -> Filtered {
+fn flatten(value: Value, levels: Option<usize>, options: Kwargs) -> Filtered {
+    let named = options.get::<Option<usize>>("levels")?;
+    options.assert_all_used()?;
+    flattened(value, levels.or(named))
+}
+
+fn flattened(value: Value, levels: Option<usize>) -> Filtered {
     let mut flat = Vec::new();
     for item in value.try_iter()? {
         if item.kind() == ValueKind::Seq && levels != Some(0) {
-            flat.extend(flatten(item, levels.map(|levels| levels - 1))?.try_iter()?);
+            flat.extend(flattened(item, levels.map(|levels| levels - 1))?.try_iter()?);
         } else {
             flat.push(item);
         }
@@ -131,15 +140,15 @@ fn flatten(value: Value, levels: Option<usize>) -> Filtered {
 fn combine(first: Value, others: Rest<Value>, options: Kwargs) -> Filtered {
     let recursive = options.get::<Option<bool>>("recursive")?.unwrap_or(false);
     options.assert_all_used()?;
-    let mut tables = vec![first];
-    for other in others.iter() {
+    let mut tables = Vec::new();
+    for other in std::iter::once(&first).chain(others.iter()) {
         if other.kind() == ValueKind::Seq {
             tables.extend(other.try_iter()?);
         } else {
             tables.push(other.clone());
         }
     }
-    let mut result = tables.remove(0);
+    let mut result = Value::from_pairs(Vec::<(String, Value)>::new());
     for table in tables {
         result = merged(&result, &table, recursive)?;
     }
@@ -166,19 +175,29 @@ fn merged(left: &Value, right: &Value, recursive: bool) -> Filtered {
     Ok(Value::from_pairs(pairs))
 }
 
-fn dict2items(table: Value) -> Filtered {
+/// What the two halves of an entry are called: `key` and `value`, unless said otherwise.
+fn entry_names(options: &Kwargs) -> Result<(String, String), Error> {
+    let name = |option: &str, usual: &str| Ok::<_, Error>(options.get::<Option<String>>(option)?.unwrap_or_else(|| usual.to_owned()));
+    let names = (name("key_name", "key")?, name("value_name", "value")?);
+    options.assert_all_used()?;
+    Ok(names)
+}
+
+fn dict2items(table: Value, options: Kwargs) -> Filtered {
+    let (key_name, value_name) = entry_names(&options)?;
     let mut items = Vec::new();
     for key in table.try_iter()? {
         let value = table.get_item(&key)?;
-        items.push(Value::from_pairs([("key", key), ("value", value)]));
+        items.push(Value::from_pairs([(key_name.clone(), key), (value_name.clone(), value)]));
     }
     Ok(Value::from(items))
 }
 
-fn items2dict(items: Value) -> Filtered {
+fn items2dict(items: Value, options: Kwargs) -> Filtered {
+    let (key_name, value_name) = entry_names(&options)?;
     let mut pairs = Vec::new();
     for item in items.try_iter()? {
-        pairs.push((item.get_attr("key")?.to_string(), item.get_attr("value")?));
+        pairs.push((item.get_attr(&key_name)?.to_string(), item.get_attr(&value_name)?));
     }
     Ok(Value::from_pairs(pairs))
 }
@@ -262,9 +281,14 @@ pub fn references(replacement: &str) -> String {
     text
 }
 
-fn regex_replace(text: Value, pattern: &str, replacement: Option<&str>) -> Result<String, Error> {
+fn regex_replace(text: Value, pattern: &str, replacement: Option<&str>, options: Kwargs) -> Result<String, Error> {
     let text = text.to_string();
-    Ok(regex(pattern)?.replace_all(&text, references(replacement.unwrap_or(""))).into_owned())
+    let flag = |name: &str, letter: char| Ok::<_, Error>(if options.get::<Option<bool>>(name)?.unwrap_or(false) { Some(letter) } else { None });
+    let flags: String = [flag("ignorecase", 'i')?, flag("multiline", 'm')?].into_iter().flatten().collect();
+    let count = options.get::<Option<usize>>("count")?.unwrap_or(0);
+    options.assert_all_used()?;
+    let pattern = if flags.is_empty() { pattern.to_owned() } else { format!("(?{flags}){pattern}") };
+    Ok(regex(&pattern)?.replacen(&text, count, references(replacement.unwrap_or(""))).into_owned())
 }
 
 fn regex_search(text: &str, pattern: &str, groups: Rest<Value>) -> Filtered {
@@ -367,6 +391,11 @@ fn random(value: Value, options: Kwargs) -> Filtered {
 
 /// `address`, `prefix`, `network` or `netmask` of an address; without a query, the address if it is one, else false.
 fn ipaddr(value: Value, query: Option<&str>) -> Filtered {
+    if value.kind() == ValueKind::Seq {
+        // Of a list, what is left are the addresses.
+        let found: Result<Vec<Value>, Error> = value.try_iter()?.map(|item| ipaddr(item, query)).collect();
+        return Ok(found?.into_iter().filter(Value::is_true).collect());
+    }
     let text = value.to_string();
     let (address, prefix) = text.split_once('/').unwrap_or((&text, ""));
     let Ok(address) = address.parse::<std::net::IpAddr>() else { return Ok(Value::from(false)) };
@@ -452,7 +481,14 @@ mod tests {
             ("\"it's\" | quote", r"'it'\''s'"),
             ("[1, [2, [3]]] | flatten | join(',')", "1,2,3"),
             ("[1, [2, [3]]] | flatten(1) | length", "3"),
+            ("[1, [2, [3]]] | flatten(levels=1) | length", "3"),
             ("({'a': 1} | combine({'b': 2})).b", "2"),
+            ("([{'a': 1}, {'b': 2}] | combine).b", "2"),
+            ("({'a': 1} | dict2items(key_name='name', value_name='port'))[0].port", "1"),
+            ("'aAa' | regex_replace('a', 'b', ignorecase=true, count=2)", "bba"),
+            ("['10.0.0.1', 'x'] | ipaddr | join(',')", "10.0.0.1"),
+            ("'a b'.split() | join(',') ~ {'k': 1}.get('k')", "a,b1"),
+            ("'Abc'.upper() ~ ('%s-%d' | format('x', 3))", "ABCx-3"),
             ("({'a': {'x': 1}} | combine({'a': {'y': 2}}, recursive=true)).a | length", "2"),
             ("({'a': 1} | dict2items)[0].key", "a"),
             ("([{'key': 'a', 'value': 1}] | items2dict).a", "1"),

@@ -32,6 +32,8 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let syntax = SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build();
     environment.set_syntax(syntax.expect("the delimiters are minijinja's own"));
     environment.set_fuel(Some(FUEL));
+    // `text.split()`, `table.items()`: the methods that playbooks of this field have in their fingers.
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
     environment.set_debug(true);
     // A template is known by its own text, so each is compiled once per run, however many hosts use it.
     // The mark keeps `{% include "name" %}` from taking a name for a text.

@@ -105,7 +105,7 @@ fn service_keeps_the_laws() {
     law_on::<Service>(&SYSTEMD, &on, "name = 'lab-svc'\nstate = 'started'\nenabled = true", "in place");
     let busybox = [("bb1", ASH)];
     law_on::<Service>(&busybox, "", "name = 'nonesuch'\nstate = 'started'", "error: this host has no service nonesuch (there is neither a script for it in /etc/init.d nor a respawn line in /etc/inittab)");
-    let daemon = "printf '%s\\n' '#!/bin/sh' 'case $1 in start) sleep 4711 </dev/null >/dev/null 2>&1 & echo $! >/run/laws.pid ;; stop) kill $(cat /run/laws.pid); rm /run/laws.pid ;; status) kill -0 $(cat /run/laws.pid) ;; esac' >/etc/init.d/S90laws; chmod 755 /etc/init.d/S90laws";
+    let daemon = "printf '%s\\n' '#!/bin/sh' 'case $1 in start) sleep 4799 </dev/null >/dev/null 2>&1 & echo $! >/run/laws.pid ;; stop) kill $(cat /run/laws.pid); rm /run/laws.pid ;; status) kill -0 $(cat /run/laws.pid) ;; esac' >/etc/init.d/S90laws; chmod 755 /etc/init.d/S90laws";
     let on = format!("{daemon}; [ -f /run/laws.pid ] || /etc/init.d/S90laws start </dev/null >/dev/null 2>&1; :");
     let off = format!("{daemon}; [ ! -f /run/laws.pid ] || /etc/init.d/S90laws stop; :");
     law_on::<Service>(&busybox, &off, "name = 'laws'\nstate = 'started'", "state inactive -> state started");
