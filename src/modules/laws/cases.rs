@@ -6,6 +6,7 @@ use crate::modules::file::File;
 use crate::modules::lineinfile::Lineinfile;
 use crate::modules::stat::Stat;
 use crate::modules::template::Template;
+use crate::modules::wait_for::WaitFor;
 
 #[test]
 fn file_keeps_the_laws() {
@@ -63,6 +64,19 @@ src = "it's -> here""#, &[], "absent -> link to it's -> here");
     law::<File>("mkfifo -m 0640 p", "path = '~/p'\nmode = '0600'", &[], "0640 -> 0600");
     // error (does not exist)
     law::<File>("", "path = '~/f'\nmode = '0600'", &[], "error: `~/f` does not exist; state = \"touch\" or \"directory\" would make it, `copy` gives it content");
+}
+
+#[test]
+fn wait_for_keeps_the_laws() {
+    // in place
+    law::<WaitFor>("touch f", "path = '~/f'", &[], "in place");
+    // in place
+    law::<WaitFor>("", "path = '~/f'\nstate = 'absent'", &[], "in place");
+    // waits until it comes, and until it goes
+    law::<WaitFor>("(sleep 1; touch f) >/dev/null 2>&1 &", "path = '~/f'\ntimeout = 20", &[], " -> ");
+    law::<WaitFor>("touch f; (sleep 1; rm f) >/dev/null 2>&1 &", "path = '~/f'\nstate = 'absent'\ntimeout = 20", &[], " -> ");
+    // waits for the text in it
+    law::<WaitFor>("touch f; (sleep 1; echo ready >f) >/dev/null 2>&1 &", "path = '~/f'\nsearch_regex = '^rea'\ntimeout = 20", &[], " -> ");
 }
 
 #[test]
