@@ -5,8 +5,9 @@
 // 5: words in, exit code out.
 pub mod cli;
 
-// 4: decides and does; shows what happened.
+// 4: decides and does; remembers and shows what happened.
 pub mod engine;
+pub mod journal;
 pub mod render;
 
 // 3: what can happen, the things a playbook can ask for, and the playbook itself.

@@ -140,6 +140,38 @@ fn a_site_is_predicted_made_and_then_left_alone() {
     }
 }
 
+/// What a rollback must bring back: versions of packages, states of services, accounts, and files with all that belongs to
+/// them. Package managers, the service manager and sudo leave traces of their own in logs and caches.
+const STATE: &str = r#"set -f; for p in lab-hello lab-svc lab-dep lab-lib; do dpkg-query -W -f '${Package} ${Version} ${db:Status-Abbrev}\n' $p 2>/dev/null || rpm -q $p 2>/dev/null || pacman -Q $p 2>/dev/null || echo "$p absent"; done
+systemctl is-active lab-svc 2>/dev/null; systemctl is-enabled lab-svc 2>/dev/null
+sort /etc/passwd /etc/group
+find /etc /srv /root /home /usr/local /opt \( -path /etc/systemd -o -path /etc/rc?.d -o -name 'passwd-' -o -name 'group-' -o -name 'shadow*' -o -name 'gshadow*' -o -name 'subuid*' -o -name 'subgid*' -o -name passwd -o -name group -o -path /root/.local -o -name .pwd.lock -o -path /etc/pacman.d/gnupg -o -path /etc/lab-svc.conf \) -prune -o -type d -exec stat -c '%n|%f|%u:%g' {} + -o -exec stat -c '%n|%f|%u:%g|%s|%Y|%h' {} + 2>/dev/null | sort"#;
+
+#[test]
+fn a_site_is_rolled_back() {
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&HOSTS);
+    let state = || -> BTreeMap<&str, String> { HOSTS.iter().map(|&host| (host, lab.on(host, STATE))).collect() };
+    let before = state();
+    let first = lab.run(&["apply", "first.toml", "site.toml"]);
+    assert_eq!(first["exit"], 0, "{first:#}");
+    let after = state();
+    let back = lab.run(&["rollback", first["run"].as_str().expect("a run"), "--force"]);
+    let now = state();
+    for host in HOSTS {
+        let refused: Vec<&Value> = steps(&back, host).iter().filter(|step| step["outcome"] != "changed").collect();
+        let different: Vec<String> = similar(&before[host], &now[host]);
+        assert!(different.is_empty(), "{host}: not as before: {different:#?}\n{refused:#?}");
+        assert!(before[host] != after[host], "{host}: nothing had changed");
+    }
+}
+
+/// The lines that only one of two texts has.
+fn similar(before: &str, now: &str) -> Vec<String> {
+    let only = |sign: &str, these: &str, those: &str| -> Vec<String> { these.lines().filter(|line| !those.lines().any(|other| other == *line)).map(|line| format!("{sign} {line}")).collect() };
+    [only("-", before, now), only("+", now, before)].concat()
+}
+
 #[test]
 fn what_goes_on_after_a_failure_runs_once() {
     let Some(lab) = Lab::new() else { return };

@@ -8,7 +8,7 @@ const FLOORS: &[&[&str]] = &[
     &["diag", "secret", "shell"],
     &["inventory", "module", "remote", "template"],
     &["event", "modules", "playbook"],
-    &["engine", "render"],
+    &["engine", "journal", "render"],
     &["cli"],
 ];
 

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::input::{What, input};
 use super::options::Common;
-use super::runner;
+use super::runner::{self, Note};
 
 /// Which tasks of the playbooks to run.
 #[derive(Args, Clone, Default)]
@@ -47,6 +47,9 @@ pub struct Apply {
     /// Ask nothing.
     #[arg(short = 'y', long)]
     yes: bool,
+    /// Why this run is made, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
 }
 
 #[derive(Args)]
@@ -59,24 +62,26 @@ impl Apply {
     pub fn run(self) -> Result<u8> {
         // There is no question yet that `--yes` would answer; it is accepted so that scripts may say it.
         let _nothing_to_ask = self.yes;
-        run(self.choice, "apply", self.check)
+        let note = (!self.check).then(|| Note { reason: self.reason, undoes: None });
+        run(self.choice, "apply", note)
     }
 }
 
 impl Plan {
     pub fn run(self) -> Result<u8> {
-        run(Choice { diff: true, ..self.choice }, "plan", true)
+        run(Choice { diff: true, ..self.choice }, "plan", None)
     }
 }
 
-fn run(choice: Choice, command: &str, check: bool) -> Result<u8> {
+/// Without a note for the journal it is a check.
+fn run(choice: Choice, command: &str, note: Option<Note>) -> Result<u8> {
     let mut problems = Vec::new();
     let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
-    input.options.check = check;
+    input.options.check = note.is_none();
     input.options.tags = choice.tags;
     input.options.skip_tags = choice.skip_tags;
     input.options.start_at_task = choice.start_at_task;
     input.options.step_limit = choice.timeout.map(std::time::Duration::from_secs);
     input.options.detailed_exit = choice.detailed_exitcode;
-    runner::run(input, problems, &choice.common.show, choice.diff)
+    runner::run(input, problems, &choice.common.show, choice.diff, note)
 }

@@ -62,7 +62,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
-    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, who })
+    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, memory: None, who })
 }
 
 /// Flags whose value cannot be right.

@@ -2,11 +2,13 @@
 
 mod apply;
 mod check;
+mod history;
 mod input;
 mod inventory;
 mod manual;
 mod options;
 mod ping;
+mod rollback;
 mod runner;
 
 use std::io::IsTerminal as _;
@@ -36,6 +38,18 @@ enum Command {
     Plan(apply::Plan),
     /// Validate playbooks and inventory without contacting any host.
     Check(check::Check),
+    /// Undo the changes of a run, each only where nobody has changed it since.
+    Rollback(rollback::Rollback),
+    /// List the runs of the past.
+    History(history::History),
+    /// Show a run of the past.
+    Show(history::Show),
+    /// Tell who changed a path on a host, when and why.
+    Blame(history::Blame),
+    /// Look whether somebody has written into the journal.
+    Audit(history::Audit),
+    /// Look after the journal itself.
+    Journal(history::Keeping),
     /// Log in to hosts and say which of them can be worked on.
     Ping(ping::Ping),
     /// Show the facts of hosts.
@@ -66,6 +80,12 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Plan(plan) => plan.run(),
         Command::Check(check) => check.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::History(history) => history.run(),
+        Command::Show(show) => show.run(),
+        Command::Blame(blame) => blame.run(),
+        Command::Audit(audit) => audit.run(),
+        Command::Journal(keeping) => keeping.run(),
         Command::Ping(ping) => ping.run(),
         Command::Facts(facts) => facts.run(),
         Command::Inventory(inventory) => inventory.run(),

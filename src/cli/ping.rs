@@ -61,7 +61,7 @@ impl Facts {
 fn one(common: &Common, command: &str, text: String) -> Result<u8> {
     let mut problems = Vec::new();
     let input = input(common, command, What::Text(text), &mut problems)?;
-    runner::run(input, problems, &common.show, false)
+    runner::run(input, problems, &common.show, false, None)
 }
 
 /// A text as a TOML string.

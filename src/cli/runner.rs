@@ -1,6 +1,7 @@
 //! A run from prepared input to exit code: signals, events, and what is shown.
 
 use std::io::{BufWriter, Write};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::{BAD_INPUT, NO_HOST, complain};
 use crate::diag::{Diagnostic, Level, any_error, draw};
 use crate::engine::{self, Input};
 use crate::event::{Event, RunEnd, Totals};
+use crate::journal::{self, Journal};
 use crate::remote::Stop;
 use crate::render::{Human, Json, JsonLines, Progress, Show, View};
 
@@ -22,30 +24,99 @@ const LAST_GRACE: Duration = Duration::from_millis(1500);
 ///
 /// # Errors
 /// When this machine fails us.
-pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool) -> Result<u8> {
+pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>) -> Result<u8> {
     let run = new_run_id();
     let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, &run, &mut problems)) };
-    let color = super::wants_color(showing.color, super::stderr_is_terminal());
-    if any_error(&problems) {
-        problems.retain(|one| one.level == Level::Error);
-        complain(&draw(&problems, &input.sources, color));
-        // A limit that fits no host is a question of which hosts, not of bad text.
-        let only_hosts = problems.iter().all(|one| one.code == "no-host");
-        return Ok(if only_hosts { NO_HOST } else { BAD_INPUT });
+    if let Some(exit) = refused(&input, &mut problems, showing) {
+        return Ok(exit);
     }
     let Some(prepared) = prepared else { return Ok(BAD_INPUT) };
     if prepared.hosts.is_empty() {
         complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
         return Ok(NO_HOST);
     }
+    let journal = begin_journal(&mut input, &run, note)?;
+    let (exit, _) = watched(showing, diff, journal, |events, stop| async move {
+        let (_, exit) = engine::execute(input, prepared, run, events, stop).await;
+        (exit, ())
+    })?;
+    Ok(exit)
+}
+
+/// Shows problems that keep a run from beginning; the exit code, if there are any.
+pub fn refused(input: &Input, problems: &mut Vec<Diagnostic>, showing: &Showing) -> Option<u8> {
+    if !any_error(problems) {
+        return None;
+    }
+    problems.retain(|one| one.level == Level::Error);
+    let color = super::wants_color(showing.color, super::stderr_is_terminal());
+    complain(&draw(problems, &input.sources, color));
+    // A limit that fits no host is a question of which hosts, not of bad text.
+    let only_hosts = problems.iter().all(|one| one.code == "no-host");
+    Some(if only_hosts { NO_HOST } else { BAD_INPUT })
+}
+
+/// What is remembered of a run besides what happens in it. A run without it changes nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Note {
+    pub reason: String,
+    /// The run that this one undoes.
+    pub undoes: Option<String>,
+}
+
+/// Opens the journal for a run that may change something; from then on nothing is changed that it does not know of.
+///
+/// # Errors
+/// Why it cannot be used.
+pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result<Option<Arc<Journal>>> {
+    let Some(note) = note else { return Ok(None) };
+    let opening = journal::Opening {
+        id: run.to_owned(),
+        command: input.options.command.clone(),
+        started: jiff::Timestamp::now().to_string(),
+        ended: None,
+        who: input.who.clone(),
+        reason: note.reason,
+        arguments: std::env::args().skip(1).collect(),
+        files: input.sources.all().iter().filter(|source| source.name != "command line").map(|source| (source.name.clone(), hex(source.text.as_bytes()))).collect(),
+        undoes: note.undoes,
+        exit: None,
+        seconds: 0.0,
+        totals: serde_json::Map::new(),
+    };
+    let journal = Arc::new(Journal::begin(&journal_path(), opening)?);
+    input.memory = Some(journal.clone());
+    Ok(Some(journal))
+}
+
+/// Where this user's journal is.
+pub fn journal_path() -> PathBuf {
+    let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+    journal::path(std::env::var_os("XDG_STATE_HOME").map(PathBuf::from), &home)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    crate::module::Content::new(bytes.to_vec()).sha256
+}
+
+/// Drives a run while signals are heeded and events are shown and remembered.
+///
+/// # Errors
+/// When this machine fails us.
+pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
+    showing: &Showing,
+    diff: bool,
+    journal: Option<Arc<Journal>>,
+    start: impl FnOnce(mpsc::UnboundedSender<Event>, watch::Receiver<Stop>) -> R,
+) -> Result<(u8, T)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
-    runtime.block_on(async {
+    let (exit, came, shown) = runtime.block_on(async {
         let (events, incoming) = mpsc::unbounded_channel();
         let (stop_sender, stop) = watch::channel(Stop::No);
         let signals = tokio::spawn(listen(stop_sender));
         let shown = tokio::task::spawn_blocking({
-            let showing = showing.clone();
-            move || show_all(incoming, &showing, diff)
+            let (showing, journal) = (showing.clone(), journal.clone());
+            move || show_all(incoming, &showing, diff, journal.as_deref())
         });
         let mut last = stop.clone();
         let over = async move {
@@ -54,19 +125,26 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
             }
             tokio::time::sleep(LAST_GRACE).await;
         };
-        let exit = tokio::select! {
-            (_, exit) = engine::execute(input, prepared, run, events, stop) => exit,
-            () = over => 130,
+        let (exit, came) = tokio::select! {
+            ended = start(events, stop) => ended,
+            () = over => (130, T::default()),
         };
         signals.abort();
         // What is still under way must not hold the end up.
         let shown = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
-        let shown = shown.flatten();
-        if let Some(error) = &shown {
-            complain(&format!("error: the results could not be written to stdout: {error}; the run itself has ended with {exit}"));
-        }
-        Ok(if shown.is_some() && exit == 0 { BAD_INPUT } else { exit })
-    })
+        (exit, came, shown.flatten())
+    });
+    let mut trouble = shown.is_some();
+    if let Some(error) = shown {
+        complain(&format!("error: the results could not be written to stdout: {error}; the run itself has ended with {exit}"));
+    }
+    if let Some(journal) = journal
+        && let Err(error) = journal.close()
+    {
+        trouble = true;
+        complain(&format!("error: the journal does not know how this run ended: {error:#}; `mutate journal check` looks at it"));
+    }
+    Ok((if trouble && exit == 0 { BAD_INPUT } else { exit }, came))
 }
 
 /// The first signal stops gently, the second at once.
@@ -92,21 +170,26 @@ async fn listen(stop: watch::Sender<Stop>) {
     }
 }
 
-/// Shows events until the run is over. What comes back is why the results could not be written, if that is so.
-fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool) -> Option<std::io::Error> {
+/// The way to show a run that was asked for.
+pub fn shower(showing: &Showing, diff: bool, out: Box<dyn Write + Send>) -> Box<dyn Show> {
     let view = View {
         verbosity: showing.verbose,
         diff,
         color: super::wants_color(showing.color, super::stdout_is_terminal()),
         quiet: showing.quiet,
     };
-    let trouble: Trouble = Arc::default();
-    let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
-    let mut main: Box<dyn Show> = match showing.output {
+    match showing.output {
         OutputForm::Human => Box::new(Human::new(out, view)),
         OutputForm::Json => Box::new(Json::new(out)),
         OutputForm::Jsonl => Box::new(JsonLines::new(out)),
-    };
+    }
+}
+
+/// Shows events until the run is over. What comes back is why the results could not be written, if that is so.
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool, journal: Option<&Journal>) -> Option<std::io::Error> {
+    let trouble: Trouble = Arc::default();
+    let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
+    let mut main = shower(showing, diff, out);
     let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && showing.output == OutputForm::Human);
     let begun = std::time::Instant::now();
     let mut totals = Totals::new();
@@ -116,6 +199,9 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
             *totals.entry(step.outcome).or_default() += 1;
         }
         ended = matches!(event, Event::RunEnd(_));
+        if let Some(journal) = journal {
+            journal.take(&event);
+        }
         progress.take(&event);
         progress.aside(|| main.take(&event));
         if ended {
@@ -166,7 +252,7 @@ impl<W: Write> Write for Heeded<W> {
 }
 
 /// A name for a run: 26 letters and digits that sort by time (ULID).
-fn new_run_id() -> String {
+pub fn new_run_id() -> String {
     const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let millis = u128::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
     let mut random = [0_u8; 10];

@@ -52,6 +52,11 @@ impl Sources {
         SourceId(id)
     }
 
+    /// All of them, in the order in which they were read.
+    pub fn all(&self) -> &[Source] {
+        &self.all
+    }
+
     pub fn get(&self, id: SourceId) -> &Source {
         &self.all[id.0 as usize]
     }

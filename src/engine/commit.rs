@@ -6,7 +6,7 @@ use super::handlers::handler_id;
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
 use super::walk::{Decided, Halt, Walker, Work};
-use crate::event::{Obstacle, Outcome};
+use crate::event::{Intent, Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
 use crate::remote::wire::{End, Lock};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Library, Outcome as Came, Verb};
@@ -173,7 +173,10 @@ impl Walker {
             at += 1;
         }
         let results = match &user {
-            Some(user) if !frames.is_empty() => Some(self.fly_locked(user, frames).await?),
+            Some(user) if !frames.is_empty() => {
+                self.remember_intents(&frames).await?;
+                Some(self.fly_locked(user, frames).await?)
+            }
             _ => None,
         };
         self.settle_flight(planned, changes, results)
@@ -185,7 +188,7 @@ impl Walker {
     }
 
     /// Takes the lock where it is not held yet, and sends the changes.
-    async fn fly_locked(&mut self, user: &UserKey, mut frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+    pub(super) async fn fly_locked(&mut self, user: &UserKey, mut frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
         self.shell(user, &[]).await?;
         let owner = format!("{} `mutate {}`", self.shared.input.who, self.shared.input.options.command);
         let lock = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner };
@@ -224,6 +227,30 @@ impl Walker {
             }
             Came::Unknown(failure) => Err(Halt::Host(failure)),
             _ => Err(self.not_begun(user)),
+        }
+    }
+
+    /// The controller knows of a change before the host hears of it. Where that cannot be, nothing is changed.
+    async fn remember_intents(&mut self, frames: &[Frame]) -> Result<(), Halt> {
+        let Some(memory) = self.shared.input.memory.clone() else { return Ok(()) };
+        let changes = |seq: u32| frames.iter().any(|frame| frame.seq == seq && matches!(frame.verb, Verb::Commit(_)));
+        let intents: Vec<Intent> = self
+            .todo
+            .iter()
+            .filter_map(|work| match work {
+                Work::Ready(ready) if changes(ready.seq) => Some(super::record::intent(&self.name, ready, &self.shared.input.sources)),
+                _ => None,
+            })
+            .collect();
+        if intents.is_empty() {
+            return Ok(());
+        }
+        match memory.intend(intents).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.fail_front(format!("nothing was changed, since the journal could not take it down: {error:#}"))?;
+                Err(Halt::Failed)
+            }
         }
     }
 
@@ -533,6 +560,9 @@ impl Walker {
             End::Refused | End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
         };
         ending = ending.change(change);
+        if done.end == End::Changed {
+            ending.record = Some(Box::new(super::record::of(ready, change, done)));
+        }
         ending.status = done.status;
         ending.ran = matches!(done.end, End::Changed | End::Ran | End::Failed | End::Unconverged);
         ending.shows_output = change.apply.by_user || ending.outcome == Outcome::Failed;
@@ -582,7 +612,7 @@ fn ended_with(status: i32, good: &[i32]) -> String {
 
 /// The sentence that our own shell functions said (`core_say`), and what was said besides; without one, the last line
 /// and everything.
-fn in_own_words(stderr: &[u8]) -> (String, Vec<u8>) {
+pub(super) fn in_own_words(stderr: &[u8]) -> (String, Vec<u8>) {
     const MARK: &[u8] = b"mutate: ";
     let text = |line: &[u8]| String::from_utf8_lossy(line).trim().to_owned();
     let lines = || stderr.split_inclusive(|&byte| byte == b'\n');

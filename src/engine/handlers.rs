@@ -48,6 +48,9 @@ impl Walker {
 
     /// Handlers that an earlier run has notified are to run in this one.
     pub(super) fn remember_pending(&mut self, user: &UserKey, pending: &[crate::remote::Pending]) {
+        if pending.is_empty() || self.shared.input.playbooks.is_empty() {
+            return;
+        }
         let count = self.play.of(&self.shared).handlers.len();
         for at in 0..count {
             let (id, _) = handler_id(&self.shared, &self.play, at);

@@ -9,6 +9,8 @@ mod handlers;
 mod load;
 mod prepare;
 mod queue;
+mod record;
+mod rollback;
 mod schedule;
 mod scope;
 mod settle;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use crate::diag::Sources;
-use crate::event::Event;
+use crate::event::{Event, Memory};
 use crate::inventory::{Inventory, Settings};
 use crate::module::Registry;
 use crate::playbook::Playbook;
@@ -32,7 +34,8 @@ use crate::secret::Secret;
 use crate::template::Layer;
 
 pub use facts::COLLECTORS;
-pub use prepare::{Prepared, pattern_hosts, prepare};
+pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
+pub use rollback::{Reversal, in_order, roll_back};
 pub use schedule::execute;
 pub use scope::host_scope;
 
@@ -92,6 +95,8 @@ pub struct Input {
     pub extra: Arc<Layer>,
     pub options: Options,
     pub known_hosts: KnownHosts,
+    /// Who must know of every change before it is made; nobody, where nothing is changed.
+    pub memory: Option<Arc<dyn Memory>>,
     /// Who runs this, for the lock and the ledger: `ann@laptop`.
     pub who: String,
 }

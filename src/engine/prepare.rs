@@ -83,6 +83,21 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
     prepared
 }
 
+/// How to reach hosts that no play names. All problems go to `problems`.
+pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, HostPlan> {
+    let group_value = groups(input);
+    let mut plans = BTreeMap::new();
+    for name in names {
+        if input.inventory.hosts.contains_key(name) {
+            plans.insert(name.clone(), host_plan(input, name, &group_value, run, problems));
+        } else {
+            let message = format!("the inventory has no host `{name}` any more");
+            problems.push(Diagnostic::general("unknown-host", message).help("name an inventory that has it with `-i`, or leave it out with `-l`"));
+        }
+    }
+    plans
+}
+
 fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
     let options = &input.options;
     if options.limit.is_empty() && options.exclude.is_empty() {

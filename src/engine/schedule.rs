@@ -56,16 +56,7 @@ pub async fn execute(
     stop: watch::Receiver<Stop>,
 ) -> (Vec<HostEnd>, u8) {
     let begun = Instant::now();
-    let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    let shared = Arc::new(Shared {
-        input,
-        run,
-        events,
-        stop: stop.clone(),
-        files: load::Files::default(),
-        handshakes: Handshakes::default(),
-        named_facts,
-    });
+    let shared = shared(input, run, events, stop.clone());
     let options = &shared.input.options;
     let order: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| prepared.hosts.contains_key(*name)).cloned().collect();
     tell(&shared, Event::RunStart(RunStart {
@@ -89,12 +80,7 @@ pub async fn execute(
     fleet.end_all().await;
     let interrupted = *stop.borrow() != Stop::No;
     let ends: Vec<HostEnd> = order.iter().filter_map(|name| fleet.ended.remove(name)).collect();
-    let mut totals = Totals::new();
-    for end in &ends {
-        for (outcome, count) in &end.totals {
-            *totals.entry(*outcome).or_default() += count;
-        }
-    }
+    let totals = summed(&ends);
     let exit = match exit_code(&ends, interrupted) {
         0 if options.check && options.detailed_exit && totals.contains_key(&Outcome::Changed) => CHANGES_PENDING,
         exit => exit,
@@ -103,7 +89,22 @@ pub async fn execute(
     (ends, exit)
 }
 
-fn tell(shared: &Shared, event: Event) {
+/// What all hosts of a run share.
+pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
+    let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), named_facts })
+}
+
+/// The totals of all hosts.
+pub(super) fn summed(ends: &[HostEnd]) -> Totals {
+    let mut totals = Totals::new();
+    for (outcome, count) in ends.iter().flat_map(|end| &end.totals) {
+        *totals.entry(*outcome).or_default() += count;
+    }
+    totals
+}
+
+pub(super) fn tell(shared: &Shared, event: Event) {
     // Nobody listens any more only when the program is ending.
     let _heard = shared.events.send(event);
 }

@@ -8,7 +8,7 @@ use minijinja::Value;
 use super::step::{self, Bound, Ready};
 use super::walk::{Decided, Halt, Walker, Work};
 use crate::diag::Node;
-use crate::event::{Event, Outcome, Step};
+use crate::event::{Event, Outcome, Record, Step};
 use crate::module::{Answer, Change, Report};
 use crate::playbook::{Body, Task};
 use crate::remote::FrameResult;
@@ -29,6 +29,8 @@ pub(super) struct Ending {
     pub ran: bool,
     pub from: String,
     pub to: String,
+    /// How it can be undone.
+    pub record: Option<Box<Record>>,
     /// Its `stderr` is already what is to be shown.
     pub has_own_words: bool,
     /// It concerns the whole host, so no `ignore_errors` and no `rescue` can forgive it.
@@ -50,6 +52,7 @@ impl Ending {
             from: String::new(),
             to: String::new(),
             is_fatal: false,
+            record: None,
             has_own_words: false,
         }
     }
@@ -241,6 +244,7 @@ impl Walker {
         let hide = ready.no_log;
         let event = Step {
             host: self.name.clone(),
+            seq: ready.seq,
             play: self.play.of(&self.shared).name.clone(),
             task: ready.name.clone(),
             module: ready.module.name.to_owned(),
@@ -257,6 +261,7 @@ impl Walker {
             stdout: if hide { Vec::new() } else { ending.stdout },
             stderr: if hide { Vec::new() } else { ending.stderr },
             data: if hide { serde_json::Map::new() } else { ending.report.data },
+            record: ending.record,
             time,
         };
         self.count(ending.outcome, forgiven);
@@ -291,6 +296,7 @@ impl Walker {
         self.remember(&bound, value);
         let event = Step {
             host: self.name.clone(),
+            seq: 0,
             play: self.play.of(&self.shared).name.clone(),
             task: name,
             module: module_name(&bound.task).to_owned(),
@@ -307,6 +313,7 @@ impl Walker {
             stdout: Vec::new(),
             stderr: Vec::new(),
             data: serde_json::Map::new(),
+            record: None,
             time: Duration::ZERO,
         };
         self.count(outcome, forgiven);
@@ -353,7 +360,7 @@ fn module_name(task: &Task) -> &'static str {
     }
 }
 
-fn shown_item(bound: &Bound) -> Option<serde_json::Value> {
+pub(super) fn shown_item(bound: &Bound) -> Option<serde_json::Value> {
     match (&bound.label, &bound.item) {
         (Some(label), _) => Some(serde_json::Value::from(label.as_str())),
         (None, Some(item)) => serde_json::to_value(item).ok(),

@@ -203,7 +203,7 @@ impl Walker {
         }
     }
 
-    fn host_failure(&mut self, failure: &HostFailure) {
+    pub(super) fn host_failure(&mut self, failure: &HostFailure) {
         if self.outcome == Some(Outcome::Unknown) {
             if self.message.is_empty() {
                 self.message = failure.to_string();
@@ -238,11 +238,11 @@ impl Walker {
         if let Some(link) = self.link.take() {
             link.close().await;
         }
-        let play = self.play.of(&self.shared);
+        let handlers = if self.notified.is_empty() { &[][..] } else { &self.play.of(&self.shared).handlers };
         let pending_handlers = self
             .notified
             .keys()
-            .filter_map(|&at| play.handlers.get(at))
+            .filter_map(|&at| handlers.get(at))
             .map(|handler| handler.name.text().unwrap_or_default().to_owned())
             .collect();
         let end = HostEnd {

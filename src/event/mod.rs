@@ -1,7 +1,11 @@
 //! What can happen in a run, as plain data. Whoever shows or remembers a run gets these and nothing else.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
+
+pub use record::{Bytes, Intent, Memory, Quality, Record, Seen, Way};
 
 /// How a step ended, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,6 +80,8 @@ pub struct RunStart {
 #[derive(Clone, Debug)]
 pub struct Step {
     pub host: String,
+    /// Number by which the host knows it; 0 when it never heard of it.
+    pub seq: u32,
     pub play: String,
     pub task: String,
     pub module: String,
@@ -97,6 +103,8 @@ pub struct Step {
     pub stderr: Vec<u8>,
     /// What the module tells besides, such as `stat` or the value that `debug` shows.
     pub data: serde_json::Map<String, serde_json::Value>,
+    /// How the change can be undone; `None` when nothing was changed.
+    pub record: Option<Box<Record>>,
     pub time: Duration,
 }
 

@@ -19,8 +19,20 @@ pub struct Change {
     /// What the probe must answer afterwards; `None` when nothing can be said.
     pub expect: Option<Pattern>,
     pub undo: Undo,
+    /// How the state that this change makes can itself be kept and brought back, once it has been undone. `None`: by
+    /// making the change again.
+    pub again: Option<Again>,
     pub report: Report,
     pub effect: Effect,
+}
+
+/// A pre-image of what a change has made: taken before the change is undone, and put back when that is undone.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Again {
+    /// Prints the record that `back` needs.
+    pub keep: Script,
+    /// The record becomes its last word.
+    pub back: Script,
 }
 
 impl Change {
@@ -34,6 +46,7 @@ impl Change {
             apply: Action { script: apply, ..Action::default() },
             expect: Some(expect),
             undo,
+            again: None,
             report: Report::default(),
             effect: Effect::Change,
         }

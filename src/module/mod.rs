@@ -24,7 +24,7 @@ use crate::shell::Script;
 
 pub use answer::Answer;
 pub use args::{Lasting, Mode, OneOrMany, Path};
-pub use change::{Action, Change, Effect, Undo, Upload};
+pub use change::{Action, Again, Change, Effect, Undo, Upload};
 pub use registry::{Registration, Registry, registration};
 
 /// A question that a module asks before anything is changed.

@@ -4,6 +4,7 @@ use schemars::Schema;
 
 use super::{Act, Module};
 use crate::diag::{Diagnostic, Entry, Key, Kind, Node, decode_with};
+use crate::remote::Library;
 
 /// One module, as playbook, engine and manual see it.
 #[derive(Clone, Copy)]
@@ -14,6 +15,8 @@ pub struct Registration {
     pub runs_user_text: bool,
     pub expressions: &'static [&'static str],
     pub schema: fn() -> Schema,
+    /// Every shell library that its scripts may use.
+    pub libraries: fn() -> Vec<&'static Library>,
     read: fn(&Node, &mut Vec<Diagnostic>) -> Option<Box<dyn Act>>,
 }
 
@@ -26,6 +29,7 @@ pub const fn registration<M: Module>() -> Registration {
         runs_user_text: M::RUNS_USER_TEXT,
         expressions: M::EXPRESSIONS,
         schema: || schemars::schema_for!(M),
+        libraries: || M::PROBE_LIBRARIES.iter().chain(M::APPLY_LIBRARIES).copied().collect(),
         read: read::<M>,
     }
 }
@@ -81,6 +85,11 @@ pub struct Registry(pub &'static [Registration]);
 impl Registry {
     pub fn find(&self, name: &str) -> Option<&'static Registration> {
         self.0.iter().find(|one| one.name == name)
+    }
+
+    /// A shell library by its name.
+    pub fn library(&self, name: &str) -> Option<&'static Library> {
+        self.0.iter().flat_map(|one| (one.libraries)()).find(|library| library.name == name)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {

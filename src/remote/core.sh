@@ -221,6 +221,11 @@ core_notify() {
   printf '%s\n' "$2" >"$st/handlers/$1"
 }
 
+# What a probe has answered in an earlier run, for the compare-and-swap of the change that undoes it.
+core_recall() { # SEQ STATUS ANSWER
+  eval "a_$1=\$3 s_$1=\$2"
+}
+
 # X ID…: these handlers have run.
 X() {
   for _h in "$@"; do

@@ -38,6 +38,8 @@ pub enum Verb {
     Lock { run: String, lease: Duration, owner: String },
     /// These handlers are no longer pending.
     Clear(Vec<String>),
+    /// What the probe of this frame's number answered in an earlier run.
+    Recall { status: i32, stdout: Vec<u8> },
     /// This handler is pending from now on.
     Notify { id: String, text: String },
 }
@@ -83,6 +85,7 @@ impl Frame {
                 line.word(b"X");
                 ids.iter().fold(&mut line, |line, id| line.word(id.as_bytes()))
             }
+            Verb::Recall { status, stdout } => line.word(b"core_recall").word(seq.as_bytes()).word(status.to_string().as_bytes()).word(stdout),
             Verb::Notify { id, text } => line.word(b"core_notify").word(id.as_bytes()).word(text.as_bytes()),
         };
         line.0
@@ -90,7 +93,7 @@ impl Frame {
 
     /// Whether the target answers this frame at all.
     pub fn is_answered(&self) -> bool {
-        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. })
+        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. } | Verb::Recall { .. })
     }
 }
 

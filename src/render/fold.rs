@@ -150,6 +150,7 @@ mod tests {
     fn step(host: &str, line: usize, message: &str) -> Step {
         Step {
             host: host.into(),
+            seq: 0,
             play: "play".into(),
             task: format!("task {line}"),
             module: "ping".into(),
@@ -166,6 +167,7 @@ mod tests {
             stdout: Vec::new(),
             stderr: Vec::new(),
             data: serde_json::Map::new(),
+            record: None,
             time: std::time::Duration::ZERO,
         }
     }

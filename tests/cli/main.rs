@@ -9,6 +9,7 @@ mod guards;
 mod language;
 mod logins;
 mod outcomes;
+mod rollback;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

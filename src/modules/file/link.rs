@@ -65,6 +65,7 @@ impl File {
         // A link that is replaced is a new one, and so is its owner.
         let mut change = Change::new(from, format!("link to {target}"), apply, head(&nothing), undo);
         change.keep = keep;
+        change.again = Some(super::kept_as_file(path.as_bytes()));
         Ok(Verdict::differs(change))
     }
 

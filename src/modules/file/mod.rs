@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Answer, Change, Mode, Module, Path, Question, Surroundings, Undo, Verdict};
+use crate::module::{Again, Answer, Change, Mode, Module, Path, Question, Surroundings, Undo, Verdict};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
@@ -207,6 +207,11 @@ impl File {
         let expect = self.properties().head(Pattern::default(), "file", &nothing, NEW_FILE).and(" 1 0 -\n");
         Verdict::differs(Change::new("absent", "empty file", apply, expect, Undo::Run(sh!("file_absent {}", path))))
     }
+}
+
+/// A file, a link or its absence, with everything that belongs to it.
+fn kept_as_file(path: &[u8]) -> Again {
+    Again { keep: sh!("file_keep {}", path), back: sh!("file_back {}", path) }
 }
 
 /// The path goes away, with all that is in it.

@@ -101,6 +101,7 @@ impl Put<'_> {
         if !properties.is_empty() {
             change.diff.push_str(&diff::properties(self.path, &properties));
         }
+        change.again = Some(super::kept_as_file(place));
         if !is_new {
             change.keep = sh!("file_keep {}", place);
             change.undo = Undo::Restore(sh!("file_back {}", place));

@@ -1,0 +1,71 @@
+//! From a change that was made to what is remembered of it.
+
+use super::step::Ready;
+use crate::diag::Sources;
+use crate::event::{Bytes, Intent, Quality, Record, Seen, Way};
+use crate::module::{Answer, Change, Question, Undo};
+use crate::remote::wire::Done;
+use crate::shell::Script;
+
+/// The intent to make the change of a step.
+pub fn intent(host: &str, ready: &Ready, sources: &Sources) -> Intent {
+    let span = &ready.bound.task.span;
+    Intent {
+        host: host.to_owned(),
+        seq: ready.seq,
+        task: ready.name.clone(),
+        module: ready.module.name.to_owned(),
+        file: sources.get(span.source).name.clone(),
+        line: sources.line(span),
+        item: if ready.no_log { None } else { super::settle::shown_item(&ready.bound) },
+    }
+}
+
+/// The record of a change that was made.
+pub fn of(ready: &Ready, change: &Change, done: &Done) -> Record {
+    let asks = matches!(ready.question, Question::Ask(_));
+    let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
+    let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
+    Record {
+        seq: ready.seq,
+        user: ready.user.clone(),
+        libraries: libraries.map(|library| library.name.to_owned()).collect(),
+        probe: match &ready.question {
+            Question::Ask(script) => bytes(script),
+            _ => Bytes::default(),
+        },
+        before: ready.answer.as_ref().filter(|_| asks).map(seen),
+        // Where nothing was expected, nothing was asked afterwards.
+        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+        undo: undo(change),
+        redo: redo(change),
+        kept: Bytes(done.kept.clone()),
+        group: change.apply.group,
+        limit_seconds: ready.limit.as_secs(),
+    }
+}
+
+fn bytes(script: &Script) -> Bytes {
+    Bytes(script.as_bytes().to_vec())
+}
+
+fn undo(change: &Change) -> Way {
+    let (quality, script, takes_record, why) = match &change.undo {
+        Undo::Run(script) => (Quality::Exact, bytes(script), false, ""),
+        Undo::Restore(script) => (Quality::Exact, bytes(script), true, ""),
+        Undo::BestEffort(script, why) => (Quality::BestEffort, bytes(script), false, why.as_str()),
+        Undo::Impossible(why) => (Quality::Impossible, Bytes::default(), false, why.as_str()),
+    };
+    Way { quality, keep: bytes(&change.keep), script, takes_record, by_user: change.apply.by_user, why: why.to_owned() }
+}
+
+fn redo(change: &Change) -> Way {
+    if let Some(again) = &change.again {
+        return Way { quality: Quality::Exact, keep: bytes(&again.keep), script: bytes(&again.back), takes_record: true, by_user: false, why: String::new() };
+    }
+    let (quality, script, why) = match &change.apply.upload {
+        Some(_) => (Quality::Impossible, Bytes::default(), "its content was sent for that one run; apply the playbook again"),
+        None => (Quality::Exact, bytes(&change.apply.script), ""),
+    };
+    Way { quality, keep: Bytes::default(), script, takes_record: false, by_user: change.apply.by_user, why: why.to_owned() }
+}

@@ -1,0 +1,414 @@
+//! The way back: the changes of a run undone in reverse order, each only where nobody has changed it since.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::commit::in_own_words;
+use super::prepare::HostPlan;
+use super::schedule::{shared, summed, tell};
+use super::step::UserKey;
+use super::walk::{Halt, Walker};
+use super::{Input, Shared};
+use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Quality, Record, RunEnd, RunStart, Seen, Step};
+use crate::remote::wire::{Done, End};
+use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
+use crate::shell::{Pattern, Script, push_quoted};
+
+/// A change that is to be undone.
+#[derive(Clone, Debug)]
+pub struct Reversal {
+    /// Number by which the caller knows it.
+    pub number: i64,
+    pub play: String,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    pub item: Option<serde_json::Value>,
+    pub record: Record,
+}
+
+impl Reversal {
+    /// A service is restarted, or unit files are read again: only of use once the files are back.
+    fn is_late(&self) -> bool {
+        let text = String::from_utf8_lossy(&self.record.undo.script.0);
+        let mut words = text.split([' ', '\'']);
+        self.module == "service" && words.any(|word| ["restart", "reload", "daemon-reload", "service_reread"].contains(&word))
+    }
+}
+
+/// Changes in the order in which they are undone: the last one first, but restarts at the end.
+pub fn in_order(mut steps: Vec<Reversal>) -> Vec<Reversal> {
+    steps.reverse();
+    steps.sort_by_key(Reversal::is_late);
+    steps
+}
+
+/// Undoes changes on their hosts. Gives how every host ended, the exit code, and the numbers of what was undone.
+///
+/// With `force`, what somebody has changed since is undone as well.
+pub async fn roll_back(
+    input: Input,
+    hosts: Vec<(String, HostPlan, Vec<Reversal>)>,
+    run: String,
+    force: bool,
+    events: mpsc::UnboundedSender<Event>,
+    stop: watch::Receiver<Stop>,
+) -> (Vec<HostEnd>, u8, Vec<i64>) {
+    let begun = Instant::now();
+    let shared = shared(input, run, events, stop.clone());
+    let names: Vec<String> = hosts.iter().map(|(name, ..)| name.clone()).collect();
+    let options = &shared.input.options;
+    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: options.command.clone(), hosts: names.clone(), check: options.check }));
+    tell(&shared, Event::Batch { hosts: names.clone() });
+    let forks = Arc::new(Semaphore::new(options.forks.max(1)));
+    let mut running = JoinSet::new();
+    for (name, plan, steps) in hosts {
+        let (shared, forks) = (shared.clone(), forks.clone());
+        running.spawn(async move {
+            let _permit = forks.acquire_owned().await;
+            let mut undoing = Undoing { walker: Walker::new(shared, plan, name), force, undone: Vec::new(), incomplete: false };
+            undoing.run(steps).await;
+            (undoing.walker.end().await, undoing.undone, undoing.incomplete)
+        });
+    }
+    let (mut ends, mut undone, mut incomplete) = (Vec::new(), Vec::new(), false);
+    while let Some(joined) = running.join_next().await {
+        match joined {
+            Ok((end, numbers, left)) => {
+                incomplete |= left || end.obstacle.is_none() && !matches!(end.outcome, Outcome::Ok | Outcome::Changed | Outcome::Skipped);
+                ends.push(end);
+                undone.extend(numbers);
+            }
+            // A bug of ours must not look like success.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    ends.sort_by_key(|end| names.iter().position(|name| *name == end.host));
+    let exit = match () {
+        () if *stop.borrow() != Stop::No => 130,
+        () if incomplete && shared.input.options.check => 4,
+        () if incomplete => 7,
+        () if ends.iter().any(|end| end.obstacle == Some(Obstacle::Locked)) => 8,
+        () => 0,
+    };
+    tell(&shared, Event::RunEnd(RunEnd { totals: summed(&ends), exit, time: begun.elapsed() }));
+    (ends, exit, undone)
+}
+
+/// One host on its way back.
+struct Undoing {
+    walker: Walker,
+    force: bool,
+    undone: Vec<i64>,
+    /// Something could not be undone.
+    incomplete: bool,
+}
+
+impl Undoing {
+    async fn run(&mut self, steps: Vec<Reversal>) {
+        self.walker.started = true;
+        let name = self.walker.name.clone();
+        self.walker.tell(Event::HostStart { host: name });
+        let mut rest = steps.as_slice();
+        let ended = loop {
+            let Some(first) = rest.first() else { break Ok(()) };
+            if first.record.undo.quality == Quality::Impossible {
+                self.cannot(first, &first.record.undo.why.clone());
+                rest = &rest[1..];
+                continue;
+            }
+            // One flight as far as the same user has something to undo.
+            let count = rest.iter().take_while(|step| step.record.user == first.record.user && step.record.undo.quality != Quality::Impossible).count();
+            let done = if self.walker.shared.input.options.check { self.look(&rest[..count]).await } else { self.undo(&rest[..count]).await };
+            match done {
+                Ok(done) => rest = &rest[done.max(1)..],
+                Err(halt) => break Err(halt),
+            }
+        };
+        match ended {
+            Ok(()) | Err(Halt::Failed | Halt::EndPlay) => {}
+            Err(Halt::Stopped) => self.walker.interrupted("interrupted"),
+            Err(Halt::Host(failure)) => {
+                self.incomplete = true;
+                self.walker.host_failure(&failure);
+            }
+        }
+    }
+
+    /// Sends the undoing of some steps, and gives how many of them have been dealt with.
+    async fn undo(&mut self, steps: &[Reversal]) -> Result<usize, Halt> {
+        let user: UserKey = steps[0].record.user.clone();
+        let mut frames = Vec::new();
+        let mut numbers = Vec::new();
+        for step in steps {
+            let seq = self.walker.seq();
+            numbers.push(seq);
+            let libraries = libraries(&self.walker.shared, &step.record);
+            let limit = Duration::from_secs(step.record.limit_seconds.max(60));
+            if let Some(after) = step.record.after.as_ref().filter(|_| !self.force) {
+                let verb = Verb::Recall { status: after.status, stdout: after.stdout.0.clone() };
+                frames.push(Frame { seq, verb, libraries: Vec::new(), limit });
+            } else if step.record.after.is_some() {
+                frames.push(Frame { seq, verb: Verb::Probe(script(&step.record.probe)), libraries: libraries.clone(), limit });
+            }
+            frames.push(Frame { seq, verb: Verb::Commit(Box::new(reversed(step))), libraries, limit });
+        }
+        self.remember(steps, &numbers).await?;
+        let commits: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
+        let results = self.walker.fly_locked(&user, frames).await?;
+        let results = results.into_iter().zip(commits).filter(|(_, is_commit)| *is_commit).map(|(result, _)| result);
+        for (at, (step, result)) in steps.iter().zip(results).enumerate() {
+            let seq = numbers[at];
+            match &result.outcome {
+                Came::Ended(done) if done.end == End::Skipped => return Ok(at),
+                Came::Ended(done) => self.ended(step, seq, &result, done),
+                Came::Unknown(failure) => {
+                    self.incomplete = true;
+                    let message = format!("it had been sent when contact was lost ({failure}); whether it was undone is not known");
+                    self.tell(step, seq, Outcome::Unknown, message, None, &result);
+                    return Err(Halt::Host(failure.clone()));
+                }
+                _ => return Err(self.walker.not_begun(&user)),
+            }
+        }
+        Ok(steps.len())
+    }
+
+    async fn remember(&mut self, steps: &[Reversal], numbers: &[u32]) -> Result<(), Halt> {
+        let Some(memory) = self.walker.shared.input.memory.clone() else { return Ok(()) };
+        let intent = |(step, &seq): (&Reversal, &u32)| Intent {
+            host: self.walker.name.clone(),
+            seq,
+            task: step.task.clone(),
+            module: step.module.clone(),
+            file: step.file.clone(),
+            line: step.line,
+            item: step.item.clone(),
+        };
+        let intents = steps.iter().zip(numbers).map(intent).collect();
+        if let Err(error) = memory.intend(intents).await {
+            self.incomplete = true;
+            self.walker.message = format!("nothing was undone, since the journal could not take it down: {error:#}");
+            self.walker.worsen(Outcome::Failed);
+            return Err(Halt::Failed);
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, step: &Reversal, seq: u32, result: &FrameResult, done: &Done) {
+        match done.end {
+            End::Changed | End::Ran => {
+                self.undone.push(step.number);
+                let record = Record {
+                    seq,
+                    before: step.record.after.clone(),
+                    after: is_verified(&step.record).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+                    undo: step.record.redo.clone(),
+                    redo: step.record.undo.clone(),
+                    kept: Bytes(done.kept.clone()),
+                    ..step.record.clone()
+                };
+                self.tell(step, seq, Outcome::Changed, undone(step), Some(Box::new(record)), result);
+            }
+            End::Conflict => {
+                self.incomplete = true;
+                let message = "not undone, since somebody has changed it afterwards; --force undoes it all the same".to_owned();
+                let mut event = event(&self.walker, step, seq, Outcome::Failed, message);
+                (event.time, event.diff) = (result.time, edit(step, &done.answer));
+                self.count(event);
+            }
+            _ => {
+                self.incomplete = true;
+                let (sentence, _) = in_own_words(&result.stderr.bytes());
+                let message = match done.end {
+                    End::Refused => String::from_utf8_lossy(&done.answer).trim().to_owned(),
+                    End::Unconverged => "it was undone, but the host does not answer as it did before".to_owned(),
+                    _ if sentence.is_empty() => format!("undoing it ended with status {}", done.status),
+                    _ => format!("not undone: {sentence}"),
+                };
+                self.tell(step, seq, Outcome::Failed, message, None, result);
+            }
+        }
+    }
+
+    fn cannot(&mut self, step: &Reversal, why: &str) {
+        self.incomplete = true;
+        let event = event(&self.walker, step, 0, Outcome::Failed, format!("cannot be undone: {why}"));
+        self.count(event);
+    }
+
+    /// What would be undone, and what somebody has changed since. Nothing is written on the host.
+    async fn look(&mut self, steps: &[Reversal]) -> Result<usize, Halt> {
+        let user: UserKey = steps[0].record.user.clone();
+        let mut frames: Vec<Frame> = Vec::new();
+        // Of several changes of one thing, the last one must be as it was left; the others follow from it.
+        let mut asked: Vec<(String, usize)> = Vec::new();
+        let mut questions: Vec<Option<usize>> = Vec::new();
+        for step in steps {
+            let subject = subject(&step.record);
+            if step.record.after.is_none() || asked.iter().any(|(known, _)| *known == subject) {
+                questions.push(None);
+                continue;
+            }
+            asked.push((subject, frames.len()));
+            questions.push(Some(frames.len()));
+            let limit = Duration::from_secs(step.record.limit_seconds.max(60));
+            let seq = self.walker.seq();
+            frames.push(Frame { seq, verb: Verb::Probe(script(&step.record.probe)), libraries: libraries(&self.walker.shared, &step.record), limit });
+        }
+        self.walker.shell(&user, &[]).await?;
+        let results = self.walker.fly(&user, &frames).await?;
+        for (step, question) in steps.iter().zip(questions) {
+            let answer = question.and_then(|at| results.get(at));
+            let (mut outcome, mut message, mut diff) = (Outcome::Changed, undone(step), String::new());
+            match (answer.map(|answer| &answer.outcome), &step.record.after) {
+                (Some(Came::Answered { status, stdout }), Some(after)) if !self.force && (*status != after.status || *stdout != after.stdout.0) => {
+                    self.incomplete = true;
+                    (outcome, diff) = (Outcome::Failed, edit(step, stdout));
+                    message = "would not be undone, since somebody has changed it afterwards".to_owned();
+                }
+                (Some(Came::Unknown(failure)), _) => return Err(Halt::Host(failure.clone())),
+                _ => {}
+            }
+            let mut event = event(&self.walker, step, 0, outcome, message);
+            event.planned = true;
+            event.diff = diff;
+            self.count(event);
+        }
+        Ok(steps.len())
+    }
+
+    fn tell(&mut self, step: &Reversal, seq: u32, outcome: Outcome, message: String, record: Option<Box<Record>>, result: &FrameResult) {
+        let mut event = event(&self.walker, step, seq, outcome, message);
+        event.time = result.time;
+        event.record = record;
+        if outcome == Outcome::Failed {
+            event.stderr = in_own_words(&result.stderr.bytes()).1;
+        }
+        self.count(event);
+    }
+
+    fn count(&mut self, event: Step) {
+        *self.walker.totals.entry(event.outcome).or_default() += 1;
+        self.walker.worsen(event.outcome);
+        self.walker.tell(Event::Step(Box::new(event)));
+    }
+}
+
+fn event(walker: &Walker, step: &Reversal, seq: u32, outcome: Outcome, message: String) -> Step {
+    Step {
+        host: walker.name.clone(),
+        seq,
+        play: step.play.clone(),
+        task: step.task.clone(),
+        module: step.module.clone(),
+        file: step.file.clone(),
+        line: step.line,
+        item: step.item.clone(),
+        outcome,
+        forgiven: false,
+        is_handler: false,
+        planned: false,
+        message,
+        diff: String::new(),
+        status: 0,
+        stdout: Vec::new(),
+        stderr: Vec::new(),
+        data: serde_json::Map::new(),
+        record: None,
+        time: Duration::ZERO,
+    }
+}
+
+fn undone(step: &Reversal) -> String {
+    match step.record.undo.quality {
+        Quality::Exact => String::new(),
+        quality => format!("{}: {}", quality.words(), step.record.undo.why),
+    }
+}
+
+/// What somebody has done since: between the answer that the change left and the one that is given now.
+fn edit(step: &Reversal, now: &[u8]) -> String {
+    let left = step.record.after.as_ref().map(|seen| seen.stdout.0.as_slice());
+    crate::module::diff::unified("what the host answers", left, Some(now))
+}
+
+/// What a change is about: the path of a file, else the whole question.
+fn subject(record: &Record) -> String {
+    // The ways between two states of a file name it first.
+    let undo = String::from_utf8_lossy(&record.undo.script.0).into_owned();
+    let path = undo.strip_prefix("file_").and_then(|call| call.split_once(" '")).and_then(|(_, rest)| rest.split_once('\''));
+    path.map_or_else(|| String::from_utf8_lossy(&record.probe.0).into_owned(), |(path, _)| path.to_owned())
+}
+
+fn script(bytes: &Bytes) -> Script {
+    Script::raw(bytes.0.clone())
+}
+
+/// The change that undoes another one.
+fn reversed(step: &Reversal) -> Guarded {
+    let record = &step.record;
+    let mut apply = record.undo.script.0.clone();
+    if record.undo.takes_record {
+        apply.push(b' ');
+        push_quoted(&mut apply, record.kept.0.trim_ascii_end());
+    }
+    let asks = record.after.is_some();
+    Guarded {
+        label: format!("undo {} {}", step.module, step.task).replace('\n', " "),
+        probe: if asks { script(&record.probe) } else { Script::default() },
+        keep: script(&record.redo.keep),
+        apply: Script::raw(apply),
+        group: record.group,
+        by_user: record.undo.by_user,
+        good: vec![0],
+        expect: record.before.as_ref().filter(|_| is_verified(record)).map(|before| Pattern::exactly(before.stdout.0.clone())),
+        counts: true,
+        go_on_after_failure: false,
+        notify: Vec::new(),
+    }
+}
+
+/// Whether the host must answer as it did before the change, once that has been undone.
+fn is_verified(record: &Record) -> bool {
+    record.after.is_some() && record.undo.quality == Quality::Exact && record.before.as_ref().is_some_and(|before| before.status == 0)
+}
+
+fn libraries(shared: &Shared, record: &Record) -> Vec<&'static Library> {
+    record.libraries.iter().filter_map(|name| shared.input.registry.library(name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Way;
+
+    fn step(number: i64, module: &str, undo: &str) -> Reversal {
+        let way = Way { quality: Quality::Exact, keep: Bytes::default(), script: Bytes(undo.as_bytes().to_vec()), takes_record: false, by_user: false, why: String::new() };
+        let record = Record {
+            seq: 1,
+            user: None,
+            libraries: Vec::new(),
+            probe: Bytes::default(),
+            before: None,
+            after: None,
+            undo: way.clone(),
+            redo: way,
+            kept: Bytes::default(),
+            group: false,
+            limit_seconds: 1,
+        };
+        Reversal { number, play: String::new(), task: String::new(), module: module.into(), file: String::new(), line: 1, item: None, record }
+    }
+
+    #[test]
+    fn the_last_change_is_undone_first_and_restarts_come_at_the_end() {
+        let steps = vec![step(1, "file", "a"), step(2, "service", "service_apply 'x' 'stop'"), step(3, "file", "b"), step(4, "service", "service_apply 'x' 'restart'")];
+        let order: Vec<i64> = in_order(steps).iter().map(|step| step.number).collect();
+        assert_eq!(order, [3, 2, 1, 4]);
+    }
+}

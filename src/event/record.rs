@@ -1,0 +1,126 @@
+//! What is remembered of a change, so that it can be told of and undone later.
+
+use base64::Engine as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A step that is about to be made.
+#[derive(Clone, Debug)]
+pub struct Intent {
+    pub host: String,
+    /// Number by which the host's ledger knows it.
+    pub seq: u32,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    pub item: Option<serde_json::Value>,
+}
+
+/// Everything that undoing a change needs, besides the host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Number by which the host's ledger knows it.
+    pub seq: u32,
+    /// The user it was made as, when that was not the login user.
+    pub user: Option<String>,
+    /// Names of the shell libraries that its scripts use.
+    pub libraries: Vec<String>,
+    /// The question; empty when there was none.
+    pub probe: Bytes,
+    /// Its answers before and after the change; none where nothing was asked.
+    pub before: Option<Seen>,
+    pub after: Option<Seen>,
+    pub undo: Way,
+    /// How the change is made again, once it has been undone.
+    pub redo: Way,
+    /// What the backup printed; `undo` may need it.
+    pub kept: Bytes,
+    /// In a process group of its own, which a time limit can kill.
+    pub group: bool,
+    pub limit_seconds: u64,
+}
+
+/// An answer of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    pub status: i32,
+    pub stdout: Bytes,
+}
+
+/// A way from one state to another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Way {
+    pub quality: Quality,
+    /// Keeps the state that it leaves, for the way back; empty when that way needs nothing.
+    pub keep: Bytes,
+    pub script: Bytes,
+    /// The record of the backup becomes the last word of the script.
+    pub takes_record: bool,
+    /// The user's own text, with the user's umask and locale.
+    pub by_user: bool,
+    /// What will be missing, or why there is no way.
+    pub why: String,
+}
+
+/// How well a way leads back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quality {
+    Exact,
+    BestEffort,
+    Impossible,
+}
+
+impl Quality {
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::BestEffort => "best effort",
+            Self::Impossible => "impossible",
+        }
+    }
+}
+
+/// Bytes that are mostly text: as text in JSON where they are, else in base64.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes(pub Vec<u8>);
+
+const ENCODED: &str = "base64:";
+
+impl Serialize for Bytes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match std::str::from_utf8(&self.0) {
+            Ok(text) if !text.starts_with(ENCODED) => serializer.serialize_str(text),
+            _ => serializer.serialize_str(&format!("{ENCODED}{}", base64::engine::general_purpose::STANDARD.encode(&self.0))),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.strip_prefix(ENCODED) {
+            Some(encoded) => base64::engine::general_purpose::STANDARD.decode(encoded).map(Self).map_err(serde::de::Error::custom),
+            None => Ok(Self(text.into_bytes())),
+        }
+    }
+}
+
+/// Whoever must know of a change before it is made.
+pub trait Memory: Send + Sync {
+    /// Remembers durably. Nothing may be changed on the host before this has ended well.
+    fn intend(&self, intents: Vec<Intent>) -> std::pin::Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_bytes_come_back() {
+        for bytes in [b"plain".to_vec(), b"a\xff\0b".to_vec(), b"base64:x".to_vec(), Vec::new()] {
+            let json = serde_json::to_string(&Bytes(bytes.clone())).expect("JSON");
+            assert_eq!(serde_json::from_str::<Bytes>(&json).expect("bytes").0, bytes, "{json}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! What happened, remembered: every run with its changes, in a database of this machine.
+//!
+//! [`Journal`] takes down a run while it happens, on a thread of its own; [`Archive`] answers questions about runs that
+//! are over. Nothing here talks to a host, and nothing here decides what is done.
+
+mod archive;
+mod keeper;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use archive::{Archive, Filter};
+pub use keeper::{Journal, Opening};
+
+/// A run as it is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    pub id: String,
+    pub command: String,
+    /// When it began and ended, in RFC 3339; an end that is missing means that it was killed or is still under way.
+    pub started: String,
+    pub ended: Option<String>,
+    /// User, host and process: `ann@laptop pid 4711`.
+    pub who: String,
+    pub reason: String,
+    /// The words of the command line after the name of the program.
+    pub arguments: Vec<String>,
+    /// The files that it was made from, with their SHA-256.
+    pub files: Vec<(String, String)>,
+    /// The run that this one undid.
+    pub undoes: Option<String>,
+    pub exit: Option<u8>,
+    pub seconds: f64,
+    /// How many steps ended in which way, by the names of the outcomes.
+    pub totals: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A host of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Host {
+    pub host: String,
+    pub outcome: String,
+    pub message: String,
+    pub totals: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A step of a run that changed something, failed, or was begun and never heard of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Step {
+    /// Number in the journal, by which steps are told apart.
+    #[serde(skip)]
+    pub number: i64,
+    pub run: String,
+    pub host: String,
+    #[serde(skip)]
+    pub seq: u32,
+    pub time: String,
+    pub play: String,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    pub item: Option<serde_json::Value>,
+    /// `intended` when nobody knows how it ended.
+    pub outcome: String,
+    pub message: String,
+    pub diff: String,
+    pub status: i32,
+    pub seconds: f64,
+    pub handler: bool,
+    pub ignored: bool,
+    #[serde(skip)]
+    pub record: Option<crate::event::Record>,
+    /// The run that has undone it.
+    pub undone_by: Option<String>,
+}
+
+/// Where the journal is: `$XDG_STATE_HOME/mutate/journal.db`, or below `~/.local/state`.
+pub fn path(state_home: Option<PathBuf>, home: &Path) -> PathBuf {
+    state_home.filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".local/state")).join("mutate/journal.db")
+}
