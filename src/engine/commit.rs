@@ -561,7 +561,7 @@ impl Walker {
         };
         ending = ending.change(change);
         if done.end == End::Changed {
-            ending.record = Some(Box::new(super::record::of(ready, change, done)));
+            ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes())));
         }
         ending.status = done.status;
         ending.ran = matches!(done.end, End::Changed | End::Ran | End::Failed | End::Unconverged);

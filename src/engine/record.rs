@@ -22,7 +22,8 @@ pub fn intent(host: &str, ready: &Ready, sources: &Sources) -> Intent {
 }
 
 /// The record of a change that was made.
-pub fn of(ready: &Ready, change: &Change, done: &Done) -> Record {
+pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record {
+    let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
     let asks = matches!(ready.question, Question::Ask(_));
     let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
@@ -37,7 +38,7 @@ pub fn of(ready: &Ready, change: &Change, done: &Done) -> Record {
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
         // Where nothing was expected, nothing was asked afterwards.
         after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
-        undo: undo(change),
+        undo: undo(change, told.as_ref().unwrap_or(&change.undo)),
         redo: redo(change),
         kept: Bytes(done.kept.clone()),
         group: change.apply.group,
@@ -49,8 +50,8 @@ fn bytes(script: &Script) -> Bytes {
     Bytes(script.as_bytes().to_vec())
 }
 
-fn undo(change: &Change) -> Way {
-    let (quality, script, takes_record, why) = match &change.undo {
+fn undo(change: &Change, undo: &Undo) -> Way {
+    let (quality, script, takes_record, why) = match undo {
         Undo::Run(script) => (Quality::Exact, bytes(script), false, ""),
         Undo::Restore(script) => (Quality::Exact, bytes(script), true, ""),
         Undo::BestEffort(script, why) => (Quality::BestEffort, bytes(script), false, why.as_str()),

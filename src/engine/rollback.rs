@@ -149,10 +149,11 @@ impl Undoing {
             numbers.push(seq);
             let libraries = libraries(&self.walker.shared, &step.record);
             let limit = Duration::from_secs(step.record.limit_seconds.max(60));
-            if let Some(after) = step.record.after.as_ref().filter(|_| !self.force) {
+            let is_asked = step.record.after.is_some() && !step.is_late();
+            if let Some(after) = step.record.after.as_ref().filter(|_| is_asked && !self.force) {
                 let verb = Verb::Recall { status: after.status, stdout: after.stdout.0.clone() };
                 frames.push(Frame { seq, verb, libraries: Vec::new(), limit });
-            } else if step.record.after.is_some() {
+            } else if is_asked {
                 frames.push(Frame { seq, verb: Verb::Probe(script(&step.record.probe)), libraries: libraries.clone(), limit });
             }
             frames.push(Frame { seq, verb: Verb::Commit(Box::new(reversed(step))), libraries, limit });
@@ -206,7 +207,7 @@ impl Undoing {
                 let record = Record {
                     seq,
                     before: step.record.after.clone(),
-                    after: is_verified(&step.record).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+                    after: (is_verified(&step.record) && !step.is_late()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
                     undo: step.record.redo.clone(),
                     redo: step.record.undo.clone(),
                     kept: Bytes(done.kept.clone()),
@@ -250,7 +251,7 @@ impl Undoing {
         let mut questions: Vec<Option<usize>> = Vec::new();
         for step in steps {
             let subject = subject(&step.record);
-            if step.record.after.is_none() || asked.iter().any(|(known, _)| *known == subject) {
+            if step.record.after.is_none() || step.is_late() || asked.iter().any(|(known, _)| *known == subject) {
                 questions.push(None);
                 continue;
             }
@@ -357,7 +358,12 @@ fn reversed(step: &Reversal) -> Guarded {
         apply.push(b' ');
         push_quoted(&mut apply, record.kept.0.trim_ascii_end());
     }
-    let asks = record.after.is_some();
+    // A restart asks for nothing but that there still is such a service: it may have gone with its package.
+    let asks = record.after.is_some() && !step.is_late();
+    if step.is_late() {
+        let plain = crate::sh!("if ( {} ) >/dev/null 2>&1; then {}; fi", script(&record.probe), Script::raw(apply));
+        apply = plain.as_bytes().to_vec();
+    }
     Guarded {
         label: format!("undo {} {}", step.module, step.task).replace('\n', " "),
         probe: if asks { script(&record.probe) } else { Script::default() },
@@ -366,7 +372,7 @@ fn reversed(step: &Reversal) -> Guarded {
         group: record.group,
         by_user: record.undo.by_user,
         good: vec![0],
-        expect: record.before.as_ref().filter(|_| is_verified(record)).map(|before| Pattern::exactly(before.stdout.0.clone())),
+        expect: record.before.as_ref().filter(|_| asks && is_verified(record)).map(|before| Pattern::exactly(before.stdout.0.clone())),
         counts: true,
         go_on_after_failure: false,
         notify: Vec::new(),

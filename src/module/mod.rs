@@ -223,6 +223,11 @@ pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// # Errors
     /// Why the task cannot be done on this host.
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict>;
+
+    /// The way back, where what the change has printed tells it better than the answer from before.
+    fn undo_after(&self, _before: &Answer, _printed: &[u8]) -> Option<Undo> {
+        None
+    }
 }
 
 /// The shell functions of a task, in the order in which they build on each other.
@@ -239,6 +244,7 @@ pub trait Act: Send + Sync {
     /// # Errors
     /// Why the task cannot be done on this host.
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict>;
+    fn undo_after(&self, before: &Answer, printed: &[u8]) -> Option<Undo>;
     fn wants(&self) -> Vec<Wanted>;
     fn patience_seconds(&self) -> Option<u64>;
     fn has_secret(&self) -> bool;
@@ -252,6 +258,10 @@ impl<M: Module> Act for M {
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
         Module::compare(self, around, answer)
+    }
+
+    fn undo_after(&self, before: &Answer, printed: &[u8]) -> Option<Undo> {
+        Module::undo_after(self, before, printed)
     }
 
     fn wants(&self) -> Vec<Wanted> {

@@ -255,8 +255,9 @@ impl Flight<'_> {
         match incoming {
             Some(Incoming::Reply(reply)) => self.reply(reply, shell)?,
             Some(Incoming::Output(output)) => {
-                if let Some(head) = self.waiting.front() {
-                    self.results[head.at].stdout = output;
+                // The frame at the head may only be waiting for the end of its stderr.
+                if let Some(waiting) = self.waiting.iter().find(|one| one.reply.is_none()) {
+                    self.results[waiting.at].stdout = output;
                 }
             }
             Some(Incoming::Remark(remark)) => {

@@ -420,3 +420,14 @@ fn an_upload_that_is_interrupted_leaves_nothing() {
     }
     assert_eq!(uploads(), Vec::<String>::new());
 }
+
+#[test]
+fn output_belongs_to_its_own_task_however_late_stderr_is() {
+    let fleet = Fleet::start(&["alpha"], &Faults { late_stderr: Duration::from_millis(150), ..Faults::default() });
+    let task = |name: &str| format!("[[task]]\nname = '{name}'\nshell = {{ cmd = 'echo {name}; echo {name} too >&2', always = true }}\n");
+    let ran = apply(&fleet, &format!("hosts = 'all'\n{}{}{}", task("one"), task("two"), task("three")), &[]);
+    for name in ["one", "two", "three"] {
+        let step = ran.step("alpha", name);
+        assert_eq!((step["stdout"].as_str(), step["stderr"].as_str()), (Some(format!("{name}\n").as_str()), Some(format!("{name} too\n").as_str())), "{step}");
+    }
+}

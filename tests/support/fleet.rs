@@ -31,6 +31,8 @@ pub struct Faults {
     pub noise: String,
     /// What comes on stdout is held back this long, so that stderr is always ahead of it.
     pub late_stdout: Duration,
+    /// The same for stderr, so that stdout is always ahead of it.
+    pub late_stderr: Duration,
     /// The login shell in place of `/bin/sh`.
     pub shell: Option<String>,
     /// Sessions that a connection may have at once; `None` for as many as it likes.
@@ -336,7 +338,7 @@ async fn run(
         }
     });
     let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None, faults.late_stdout));
-    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), Duration::ZERO));
+    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), faults.late_stderr));
     let status = child.wait().await.ok().and_then(|status| status.code()).and_then(|code| u32::try_from(code).ok());
     // What a daemon that was left behind still holds open must not hold the channel.
     let _drained = tokio::time::timeout(Duration::from_millis(300), async { tokio::join!(stdout, stderr) }).await;

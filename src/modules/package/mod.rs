@@ -130,6 +130,10 @@ impl Module for Package {
         Question::Ask(Script::call(words.into_iter().chain(self.names().iter().map(String::as_str))))
     }
 
+    fn undo_after(&self, before: &Answer, printed: &[u8]) -> Option<Undo> {
+        self.all_back(before, printed)
+    }
+
     fn compare(&self, _: &Surroundings, answer: &Answer) -> Result<Verdict> {
         let text = answer.text()?;
         if self.names().is_empty() {
@@ -168,6 +172,26 @@ impl Module for Package {
 }
 
 impl Package {
+    /// Every package that came, went or changed with the transaction, back in its version from before.
+    fn all_back(&self, before: &Answer, printed: &[u8]) -> Option<Undo> {
+        let printed = String::from_utf8_lossy(printed);
+        let changed: Vec<String> = printed
+            .lines()
+            .filter_map(|line| line.strip_prefix("package-changed "))
+            .filter_map(|line| {
+                let mut words = line.split(' ');
+                Some(format!("{}={}", words.next()?, words.next()?))
+            })
+            .collect();
+        if changed.is_empty() {
+            return None;
+        }
+        // Configuration that was there before stays; of a package that was not known at all nothing is left.
+        let had_configuration = Found::all(before.text().ok()?).ok()?.iter().any(|one| one.state == "config");
+        let options = if had_configuration { "removals" } else { "removals,purge" };
+        Some(Undo::BestEffort(self.call(options, "exact", changed), "as far as the repositories still have the versions from before".into()))
+    }
+
     /// The lists alone, which are no change of the host.
     fn refreshing(&self, text: &str) -> Verdict {
         if text == "fresh\n" {
