@@ -8,6 +8,7 @@ use clap::Args;
 use super::input::{What, input};
 use super::options::Common;
 use super::runner::{self, Note};
+use crate::engine::Done;
 
 /// Which tasks of the playbooks to run.
 #[derive(Args, Clone, Default)]
@@ -62,22 +63,33 @@ impl Apply {
     pub fn run(self) -> Result<u8> {
         // There is no question yet that `--yes` would answer; it is accepted so that scripts may say it.
         let _nothing_to_ask = self.yes;
-        let note = (!self.check).then(|| Note { reason: self.reason, undoes: None });
-        run(self.choice, "apply", note)
+        let note = (!self.check).then(|| Note { reason: self.reason, ..Note::default() });
+        if note.is_some() {
+            super::resolve::remind();
+        }
+        run(self.choice, "apply", note, Done::default())
+    }
+
+    /// Continues an earlier run: without the steps it has made, and without these hosts.
+    pub fn again(mut self, words: &[String], done: Done, without: Vec<String>) -> Result<u8> {
+        self.choice.common.exclude.extend(without);
+        let note = Note { reason: format!("continues {}", done.run), undoes: None, arguments: Some(words.to_vec()) };
+        run(self.choice, "apply", Some(note), done)
     }
 }
 
 impl Plan {
     pub fn run(self) -> Result<u8> {
-        run(Choice { diff: true, ..self.choice }, "plan", None)
+        run(Choice { diff: true, ..self.choice }, "plan", None, Done::default())
     }
 }
 
 /// Without a note for the journal it is a check.
-fn run(choice: Choice, command: &str, note: Option<Note>) -> Result<u8> {
+fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<u8> {
     let mut problems = Vec::new();
     let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
     input.options.check = note.is_none();
+    input.options.done = done;
     input.options.tags = choice.tags;
     input.options.skip_tags = choice.skip_tags;
     input.options.start_at_task = choice.start_at_task;

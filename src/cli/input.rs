@@ -54,7 +54,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     };
     let options = Options {
         command: command.to_owned(),
-        limit: common.limit.clone(),
+        limit: common.limit.iter().map(|text| named_by_run(text)).collect::<Result<_>>()?,
         exclude: common.exclude.clone(),
         forks: usize::from(common.forks),
         login,
@@ -63,6 +63,14 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
     Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, memory: None, who })
+}
+
+/// `@failed:RUN` stands for the hosts on which that run did not get to its end.
+fn named_by_run(pattern: &str) -> Result<String> {
+    match pattern.strip_prefix("@failed:") {
+        Some(run) => Ok(super::resolve::failed_hosts(run)?.join(",")),
+        None => Ok(pattern.to_owned()),
+    }
 }
 
 /// Flags whose value cannot be right.

@@ -8,6 +8,7 @@ mod inventory;
 mod manual;
 mod options;
 mod ping;
+mod resolve;
 mod rollback;
 mod runner;
 
@@ -40,6 +41,10 @@ enum Command {
     Check(check::Check),
     /// Undo the changes of a run, each only where nobody has changed it since.
     Rollback(rollback::Rollback),
+    /// Continue a run that did not get to its end, on the hosts where it did not.
+    Resume(resolve::Resume),
+    /// Ask the hosts how steps ended that nobody heard of.
+    Resolve(resolve::Resolve),
     /// List the runs of the past.
     History(history::History),
     /// Show a run of the past.
@@ -81,6 +86,8 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Plan(plan) => plan.run(),
         Command::Check(check) => check.run(),
         Command::Rollback(rollback) => rollback.run(),
+        Command::Resume(resume) => resume.run(),
+        Command::Resolve(resolve) => resolve.run(),
         Command::History(history) => history.run(),
         Command::Show(show) => show.run(),
         Command::Blame(blame) => blame.run(),
@@ -97,6 +104,16 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
             complain(&format!("error: {error:#}"));
             ExitCode::from(BAD_INPUT)
         }
+    }
+}
+
+/// Runs the words of an earlier `apply` once more: without what it has done, and without these hosts.
+pub(crate) fn run_again(words: &[String], done: crate::engine::Done, without: Vec<String>) -> anyhow::Result<u8> {
+    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str));
+    let arguments = Arguments::try_parse_from(line).map_err(|error| anyhow::anyhow!("its command line cannot be read any more: {error}"))?;
+    match arguments.command {
+        Command::Apply(apply) => apply.again(words, done, without),
+        _ => anyhow::bail!("it was no `apply`"),
     }
 }
 

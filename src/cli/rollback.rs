@@ -54,7 +54,7 @@ impl Rollback {
         let mut is_undone = false;
         for step in archive.steps(&undoes.id)? {
             is_undone |= step.undone_by.is_some();
-            if step.record.is_some() && step.undone_by.is_none() && chosen(&step.host)? {
+            if step.can_be_undone() && chosen(&step.host)? {
                 by_host.entry(step.host.clone()).or_default().push(step);
             }
         }
@@ -77,10 +77,10 @@ impl Rollback {
         if self.common.show.output == OutputForm::Human && !self.common.show.quiet {
             say(&plan(&undoes, hosts.iter().map(|(host, _, steps)| (host.as_str(), steps.as_slice()))));
         }
-        let note = (!self.check).then(|| Note { reason: self.reason.clone(), undoes: Some(undoes.id.clone()) });
+        let note = (!self.check).then(|| Note { reason: self.reason.clone(), undoes: Some(undoes.id.clone()), arguments: None });
         let journal = runner::begin_journal(&mut input, &run, note)?;
         let (force, id) = (self.force, run.clone());
-        let (exit, undone) = runner::watched(&self.common.show, self.diff, journal, |events, stop| async move {
+        let (exit, undone) = runner::watched(Some(&self.common.show), self.diff, journal, |events, stop| async move {
             let (_, exit, undone) = engine::roll_back(input, hosts, id, force, events, stop).await;
             (exit, undone)
         })?;
@@ -90,7 +90,7 @@ impl Rollback {
 }
 
 /// Whether `-l` and `-x` leave a host in.
-fn limited(input: &engine::Input, common: &Common, host: &str) -> bool {
+pub fn limited(input: &engine::Input, common: &Common, host: &str) -> bool {
     let within = |pattern: &String| engine::pattern_hosts(input, pattern).is_ok_and(|hosts| hosts.iter().any(|one| one == host));
     (common.limit.is_empty() || common.limit.iter().any(within)) && !common.exclude.iter().any(within)
 }

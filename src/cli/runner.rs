@@ -36,7 +36,7 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
         return Ok(NO_HOST);
     }
     let journal = begin_journal(&mut input, &run, note)?;
-    let (exit, _) = watched(showing, diff, journal, |events, stop| async move {
+    let (exit, _) = watched(Some(showing), diff, journal, |events, stop| async move {
         let (_, exit) = engine::execute(input, prepared, run, events, stop).await;
         (exit, ())
     })?;
@@ -62,6 +62,8 @@ pub struct Note {
     pub reason: String,
     /// The run that this one undoes.
     pub undoes: Option<String>,
+    /// The words that it stands for, where they are not those of this command line.
+    pub arguments: Option<Vec<String>>,
 }
 
 /// Opens the journal for a run that may change something; from then on nothing is changed that it does not know of.
@@ -77,7 +79,7 @@ pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result
         ended: None,
         who: input.who.clone(),
         reason: note.reason,
-        arguments: std::env::args().skip(1).collect(),
+        arguments: note.arguments.unwrap_or_else(|| std::env::args().skip(1).collect()),
         files: input.sources.all().iter().filter(|source| source.name != "command line").map(|source| (source.name.clone(), hex(source.text.as_bytes()))).collect(),
         undoes: note.undoes,
         exit: None,
@@ -99,12 +101,12 @@ fn hex(bytes: &[u8]) -> String {
     crate::module::Content::new(bytes.to_vec()).sha256
 }
 
-/// Drives a run while signals are heeded and events are shown and remembered.
+/// Drives a run while signals are heeded and events are shown and remembered. Without a `showing` nothing is shown.
 ///
 /// # Errors
 /// When this machine fails us.
 pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
-    showing: &Showing,
+    showing: Option<&Showing>,
     diff: bool,
     journal: Option<Arc<Journal>>,
     start: impl FnOnce(mpsc::UnboundedSender<Event>, watch::Receiver<Stop>) -> R,
@@ -115,8 +117,14 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
         let (stop_sender, stop) = watch::channel(Stop::No);
         let signals = tokio::spawn(listen(stop_sender));
         let shown = tokio::task::spawn_blocking({
-            let (showing, journal) = (showing.clone(), journal.clone());
-            move || show_all(incoming, &showing, diff, journal.as_deref())
+            let (showing, journal) = (showing.cloned(), journal.clone());
+            move || match showing {
+                Some(showing) => show_all(incoming, &showing, diff, journal.as_deref()),
+                None => {
+                    drain(incoming);
+                    None
+                }
+            }
         });
         let mut last = stop.clone();
         let over = async move {
@@ -168,6 +176,11 @@ async fn listen(stop: watch::Sender<Stop>) {
         // The run may be over already.
         let _heard = stop.send(next);
     }
+}
+
+/// Lets events go by until nobody sends any more.
+fn drain(mut events: mpsc::UnboundedReceiver<Event>) {
+    while events.blocking_recv().is_some() {}
 }
 
 /// The way to show a run that was asked for.

@@ -174,7 +174,7 @@ impl Walker {
         }
         let results = match &user {
             Some(user) if !frames.is_empty() => {
-                self.remember_intents(&frames).await?;
+                self.remember_intents(&frames, &changes).await?;
                 Some(self.fly_locked(user, frames).await?)
             }
             _ => None,
@@ -231,14 +231,14 @@ impl Walker {
     }
 
     /// The controller knows of a change before the host hears of it. Where that cannot be, nothing is changed.
-    async fn remember_intents(&mut self, frames: &[Frame]) -> Result<(), Halt> {
+    async fn remember_intents(&mut self, frames: &[Frame], changes: &[Option<Box<Change>>]) -> Result<(), Halt> {
         let Some(memory) = self.shared.input.memory.clone() else { return Ok(()) };
-        let changes = |seq: u32| frames.iter().any(|frame| frame.seq == seq && matches!(frame.verb, Verb::Commit(_)));
+        let change = |seq: u32| frames.iter().zip(changes).find(|(frame, _)| frame.seq == seq).and_then(|(_, change)| change.as_ref());
         let intents: Vec<Intent> = self
             .todo
             .iter()
             .filter_map(|work| match work {
-                Work::Ready(ready) if changes(ready.seq) => Some(super::record::intent(&self.name, ready, &self.shared.input.sources)),
+                Work::Ready(ready) => Some(super::record::intent(&self.name, ready, change(ready.seq)?, &self.shared.input.sources)),
                 _ => None,
             })
             .collect();

@@ -10,6 +10,7 @@ mod load;
 mod prepare;
 mod queue;
 mod record;
+mod resolve;
 mod rollback;
 mod schedule;
 mod scope;
@@ -35,6 +36,7 @@ use crate::template::Layer;
 
 pub use facts::COLLECTORS;
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
+pub use resolve::{Finding, OpenStep, resolve};
 pub use rollback::{Reversal, in_order, roll_back};
 pub use schedule::execute;
 pub use scope::host_scope;
@@ -55,6 +57,15 @@ pub struct Options {
     pub step_limit: Option<Duration>,
     /// A check ends with 2 when something would change.
     pub detailed_exit: bool,
+    /// Steps that an earlier run has made, which this one continues.
+    pub done: Done,
+}
+
+/// Steps that an earlier run has made: host, file and line of the task, and its item.
+#[derive(Clone, Debug, Default)]
+pub struct Done {
+    pub run: String,
+    pub steps: std::collections::HashSet<(String, String, usize, Option<String>)>,
 }
 
 /// How to log in, where the command line says so.

@@ -173,6 +173,11 @@ impl Walker {
                 if alone && at > 0 {
                     return false;
                 }
+                if self.is_done(&ready) {
+                    let message = format!("done before, in the run {}", self.shared.input.options.done.run);
+                    self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name: ready.name, outcome: Outcome::Skipped, message });
+                    return true;
+                }
                 if let Some(name) = ready.notify.iter().find(|name| !play.is_handled(name)) {
                     let message = format!("there is no handler `{name}` to notify ({})", self.place_of(&ready));
                     self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name: ready.name, outcome: Outcome::Failed, message });
@@ -200,6 +205,19 @@ impl Walker {
                 false
             }
         }
+    }
+
+    /// Whether the run that this one continues has made the step. What registers a result is made again, since others
+    /// need the result; it is in place, or meant to run every time.
+    fn is_done(&self, ready: &Ready) -> bool {
+        let done = &self.shared.input.options.done;
+        if done.steps.is_empty() || ready.bound.task.register.is_some() {
+            return false;
+        }
+        let span = &ready.bound.task.span;
+        let sources = &self.shared.input.sources;
+        let item = super::settle::shown_item(&ready.bound).map(|item| item.to_string());
+        done.steps.contains(&(self.name.clone(), sources.get(span.source).name.clone(), sources.line(span), item))
     }
 
     pub(super) fn want_facts(&mut self, later: &crate::template::Later) {

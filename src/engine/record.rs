@@ -8,7 +8,7 @@ use crate::remote::wire::Done;
 use crate::shell::Script;
 
 /// The intent to make the change of a step.
-pub fn intent(host: &str, ready: &Ready, sources: &Sources) -> Intent {
+pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources) -> Intent {
     let span = &ready.bound.task.span;
     Intent {
         host: host.to_owned(),
@@ -18,12 +18,24 @@ pub fn intent(host: &str, ready: &Ready, sources: &Sources) -> Intent {
         file: sources.get(span.source).name.clone(),
         line: sources.line(span),
         item: if ready.no_log { None } else { super::settle::shown_item(&ready.bound) },
+        draft: draft(ready, change, &change.undo),
     }
 }
 
 /// The record of a change that was made.
 pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record {
     let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
+    let asks = matches!(ready.question, Question::Ask(_));
+    Record {
+        // Where nothing was expected, nothing was asked afterwards.
+        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+        kept: Bytes(done.kept.clone()),
+        ..draft(ready, change, told.as_ref().unwrap_or(&change.undo))
+    }
+}
+
+/// What is known of a change before it is made.
+fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
     let asks = matches!(ready.question, Question::Ask(_));
     let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
@@ -36,11 +48,10 @@ pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record
             _ => Bytes::default(),
         },
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
-        // Where nothing was expected, nothing was asked afterwards.
-        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
-        undo: undo(change, told.as_ref().unwrap_or(&change.undo)),
+        after: None,
+        undo: undo(change, way_back),
         redo: redo(change),
-        kept: Bytes(done.kept.clone()),
+        kept: Bytes::default(),
         group: change.apply.group,
         limit_seconds: ready.limit.as_secs(),
     }

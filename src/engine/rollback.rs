@@ -189,6 +189,15 @@ impl Undoing {
             file: step.file.clone(),
             line: step.line,
             item: step.item.clone(),
+            draft: Record {
+                seq,
+                before: step.record.after.clone(),
+                after: None,
+                undo: step.record.redo.clone(),
+                redo: step.record.undo.clone(),
+                kept: Bytes::default(),
+                ..step.record.clone()
+            },
         };
         let intents = steps.iter().zip(numbers).map(intent).collect();
         if let Err(error) = memory.intend(intents).await {

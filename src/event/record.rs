@@ -14,6 +14,8 @@ pub struct Intent {
     pub file: String,
     pub line: usize,
     pub item: Option<serde_json::Value>,
+    /// What is known beforehand of how to undo it: not yet what the backup says, nor the answer afterwards.
+    pub draft: Record,
 }
 
 /// Everything that undoing a change needs, besides the host.

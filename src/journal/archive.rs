@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use rusqlite::{Connection, Row, TransactionBehavior, params};
 
-use super::{Host, Run, Step, keeper, schema};
+use super::{Host, Run, Settled, Step, keeper, schema};
 
 /// The journal, open for questions.
 pub struct Archive {
@@ -26,7 +26,7 @@ pub struct Filter {
     pub limit: usize,
 }
 
-const STEP: &str = "SELECT number, run, host, seq, time, outcome, facts, record, undone_by FROM steps";
+const STEP: &str = "SELECT number, run, host, seq, time, outcome, facts, record, undone_by, settled FROM steps";
 const RUN: &str = "SELECT facts, ended, exit, seconds, totals FROM runs";
 
 impl Archive {
@@ -104,7 +104,7 @@ impl Archive {
     pub fn last_change(&self) -> Result<Run> {
         let id: Option<String> = self
             .connection
-            .query_row("SELECT run FROM steps WHERE record IS NOT NULL AND undone_by IS NULL ORDER BY number DESC LIMIT 1", [], |row| row.get(0))
+            .query_row("SELECT run FROM steps WHERE record IS NOT NULL AND undone_by IS NULL AND (settled IS NOT NULL OR outcome NOT IN ('intended', 'unknown')) ORDER BY number DESC LIMIT 1", [], |row| row.get(0))
             .map_or_else(|error| if error == rusqlite::Error::QueryReturnedNoRows { Ok(None) } else { Err(error) }, |id| Ok(Some(id)))?;
         match id {
             Some(id) => self.run(&id),
@@ -141,7 +141,7 @@ impl Archive {
     /// When the journal cannot be read.
     pub fn changes_of(&self, host: &str, path: &str) -> Result<Vec<Step>> {
         let steps = self.select(&format!("{STEP} WHERE host = ?1 AND record IS NOT NULL ORDER BY number DESC"), params![host])?;
-        Ok(steps.into_iter().filter(|step| step.record.as_ref().is_some_and(|record| is_about(record, path))).collect())
+        Ok(steps.into_iter().filter(|step| !step.is_open() && step.record.as_ref().is_some_and(|record| is_about(record, path))).collect())
     }
 
     fn select(&self, query: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Step>> {
@@ -162,6 +162,57 @@ impl Archive {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         for number in numbers {
             transaction.execute("UPDATE steps SET undone_by = ?2 WHERE number = ?1", params![number, by])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Steps whose end nobody knows, the oldest first.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn open_steps(&self) -> Result<Vec<Step>> {
+        let steps = self.select(&format!("{STEP} WHERE settled IS NULL AND outcome IN ('intended', 'unknown') ORDER BY number"), &[])?;
+        Ok(steps)
+    }
+
+    /// Takes down how steps really ended. A run that was killed counts as ended once none of its steps is open.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn settle(&mut self, steps: &[(i64, Settled)]) -> Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (number, settled) in steps {
+            transaction.execute("UPDATE steps SET settled = ?2 WHERE number = ?1", params![number, serde_json::to_string(settled)?])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Runs that never ended by themselves, or are still under way.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn unended(&self) -> Result<Vec<Run>> {
+        let mut statement = self.connection.prepare(&format!("{RUN} WHERE ended IS NULL ORDER BY number"))?;
+        let mut rows = statement.query([])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push(run_of(row)?);
+        }
+        Ok(found)
+    }
+
+    /// Ends a run that never ended by itself.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end(&mut self, run: &str) -> Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let time = jiff::Timestamp::now().to_string();
+        let ended = transaction.execute("UPDATE runs SET ended = ?2, exit = 7 WHERE id = ?1 AND ended IS NULL", params![run, time])?;
+        if ended > 0 {
+            keeper::seal(&transaction, run)?;
         }
         transaction.commit()?;
         Ok(())
@@ -265,7 +316,7 @@ fn step_of(row: &Row<'_>) -> Result<Step> {
     let facts: serde_json::Value = serde_json::from_str(&facts)?;
     let record: Option<String> = row.get(7)?;
     let text = |key: &str| facts[key].as_str().unwrap_or_default().to_owned();
-    Ok(Step {
+    let mut step = Step {
         number: row.get(0)?,
         run: row.get(1)?,
         host: row.get(2)?,
@@ -286,5 +337,11 @@ fn step_of(row: &Row<'_>) -> Result<Step> {
         ignored: facts["ignored"].as_bool().unwrap_or(false),
         record: record.map(|record| serde_json::from_str(&record)).transpose()?,
         undone_by: row.get(8)?,
-    })
+    };
+    let settled: Option<String> = row.get(9)?;
+    if let Some(settled) = settled {
+        let settled: Settled = serde_json::from_str(&settled)?;
+        (step.outcome, step.message, step.record) = (settled.outcome, settled.message, settled.record);
+    }
+    Ok(step)
 }

@@ -145,8 +145,8 @@ fn intend(transaction: &Transaction<'_>, run: &str, intent: &Intent) -> Result<(
         "task": intent.task, "module": intent.module, "file": intent.file, "line": intent.line, "item": intent.item,
     });
     // What is judged anew after a conflict is intended again.
-    transaction.prepare_cached("INSERT OR IGNORE INTO steps (run, host, seq, time, outcome, facts) VALUES (?1, ?2, ?3, ?4, 'intended', ?5)")?.execute(
-        params![run, intent.host, intent.seq, now(), facts.to_string()],
+    transaction.prepare_cached("INSERT OR IGNORE INTO steps (run, host, seq, time, outcome, facts, record) VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?6)")?.execute(
+        params![run, intent.host, intent.seq, now(), facts.to_string(), serde_json::to_string(&intent.draft)?],
     )?;
     Ok(())
 }
@@ -162,7 +162,7 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
     let outcome = step.outcome.name();
     if step.seq > 0 {
         let known = transaction
-            .prepare_cached("UPDATE steps SET outcome = ?4, facts = ?5, record = ?6, time = ?7 WHERE run = ?1 AND host = ?2 AND seq = ?3")?
+            .prepare_cached("UPDATE steps SET outcome = ?4, facts = ?5, record = coalesce(?6, CASE ?4 WHEN 'unknown' THEN record END), time = ?7 WHERE run = ?1 AND host = ?2 AND seq = ?3")?
             .execute(params![run, step.host, step.seq, outcome, facts, record, now()])?;
         if known > 0 {
             return Ok(());
@@ -185,7 +185,7 @@ fn named(totals: &Totals) -> serde_json::Value {
 
 fn host_ended(transaction: &Transaction<'_>, run: &str, end: &HostEnd) -> Result<()> {
     // What was intended and is not told of was never begun: what was sent when contact was lost is told of as unknown.
-    transaction.execute("UPDATE steps SET outcome = 'cancelled' WHERE run = ?1 AND host = ?2 AND outcome = 'intended'", params![run, end.host])?;
+    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended'", params![run, end.host])?;
     transaction.execute(
         "INSERT OR REPLACE INTO hosts (run, host, outcome, message, totals) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![run, end.host, end.outcome.name(), end.message, named(&end.totals).to_string()],

@@ -71,10 +71,32 @@ pub struct Step {
     pub seconds: f64,
     pub handler: bool,
     pub ignored: bool,
+    /// How it can be undone; of a step whose end is not known, as far as that was known before.
     #[serde(skip)]
     pub record: Option<crate::event::Record>,
     /// The run that has undone it.
     pub undone_by: Option<String>,
+}
+
+impl Step {
+    /// Nobody knows how it ended.
+    pub fn is_open(&self) -> bool {
+        ["intended", "unknown"].contains(&self.outcome.as_str())
+    }
+
+    /// It changed something that has not been undone.
+    pub fn can_be_undone(&self) -> bool {
+        self.record.is_some() && self.undone_by.is_none() && !self.is_open()
+    }
+}
+
+/// How a step ended, when that became known later.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    pub outcome: String,
+    pub message: String,
+    pub record: Option<crate::event::Record>,
+    pub time: String,
 }
 
 /// Where the journal is: `$XDG_STATE_HOME/mutate/journal.db`, or below `~/.local/state`.

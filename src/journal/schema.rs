@@ -40,7 +40,8 @@ const VERSIONS: &[&str] = &["
         outcome TEXT NOT NULL,    -- `intended` until its end is known
         facts TEXT NOT NULL,      -- the rest as JSON
         record TEXT,              -- what undoing it needs, as JSON
-        undone_by TEXT
+        undone_by TEXT,
+        settled TEXT              -- how it really ended, as JSON, where that became known later
     );
     -- `chain`: where the chain goes on from, once older runs have been pruned.
     CREATE TABLE kept (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

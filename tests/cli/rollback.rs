@@ -279,3 +279,58 @@ fn rollback_after_apply_is_the_identity() {
 fn rollback_after_apply_is_the_identity_for_others() {
     rollback_is_the_identity((2..).step_by(2));
 }
+
+#[test]
+fn a_run_that_was_killed_is_settled_and_continued() {
+    let fleet = one();
+    let home = fleet.host("alpha").home.clone();
+    std::fs::write(home.join("old"), "one").expect("a file");
+    let path = fleet
+        .write(
+            "play.toml",
+            "hosts = 'all'\n[[task]]\nname = 'first'\ncopy = { content = 'two', dest = '~/old' }\n\
+             [[task]]\nname = 'slow'\nshell = { cmd = 'echo slow >>log; sleep 2', always = true }\n\
+             [[task]]\nname = 'last'\nshell = { cmd = 'echo last >>log', always = true }\n",
+        )
+        .display()
+        .to_string();
+    let mut child = mutate(&fleet, &["apply", &path]).stdout(std::process::Stdio::null()).spawn().expect("the program runs");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !home.join("log").exists() && std::time::Instant::now() < deadline {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().expect("it can be killed");
+    child.wait().expect("it ends");
+    let (_, history) = said(&fleet, &["history"]);
+    assert!(history.contains("never ended"), "{history}");
+    let run = history.split_whitespace().next().expect("a name").to_owned();
+    // What has begun is finished by the host.
+    std::thread::sleep(std::time::Duration::from_millis(3500));
+    let output = mutate(&fleet, &["resolve", "--output", "json"]).output().expect("the program runs");
+    let resolved: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    assert_eq!(output.status.code(), Some(0), "{resolved}");
+    let ends: Vec<(&str, &str)> = resolved["steps"].as_array().expect("steps").iter().map(|step| (step["task"].as_str().expect("a name"), step["outcome"].as_str().expect("an outcome"))).collect();
+    assert_eq!(ends, [("first", "changed"), ("slow", "changed"), ("last", "cancelled")]);
+    assert_eq!(said(&fleet, &["audit"]).0, 0);
+    // The run goes on where it was.
+    let resumed = std::process::Command::new(env!("CARGO_BIN_EXE_mutate")).args(["resume", &run]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin").output().expect("it runs");
+    assert_eq!(resumed.status.code(), Some(0), "{}", String::from_utf8_lossy(&resumed.stderr));
+    assert_eq!(std::fs::read_to_string(home.join("log")).expect("a log"), "slow\nlast\n");
+    // What the killed run has changed can be undone.
+    let back = rollback(&fleet, &[&run]);
+    assert_eq!(back.step("alpha", "first")["outcome"], "changed", "{}", back.document);
+    assert_eq!(std::fs::read_to_string(home.join("old")).expect("a file"), "one");
+}
+
+#[test]
+fn the_hosts_that_failed_can_be_named() {
+    let fleet = two();
+    std::fs::write(fleet.host("beta").home.join("bad"), "").expect("a file");
+    let playbook = "hosts = 'all'\n[[task]]\nshell = { cmd = 'test ! -e bad', always = true }\n";
+    let first = apply(&fleet, playbook, &[]);
+    assert_eq!(first.exit, 4);
+    let run = first.document["run"].as_str().expect("a name");
+    let again = apply(&fleet, playbook, &["-l", &format!("@failed:{run}")]);
+    let hosts: Vec<&String> = again.document["hosts"].as_object().expect("hosts").keys().collect();
+    assert_eq!(hosts, ["beta"], "{}", again.document);
+}
