@@ -8,7 +8,9 @@ use clap::Args;
 use super::input::{What, input};
 use super::options::Common;
 use super::runner::{self, Note};
-use crate::engine::Done;
+use super::saved;
+use crate::diag::Diagnostic;
+use crate::engine::{Done, Input};
 
 /// Which tasks of the playbooks to run.
 #[derive(Args, Clone, Default)]
@@ -57,6 +59,9 @@ pub struct Apply {
 pub struct Plan {
     #[command(flatten)]
     choice: Choice,
+    /// Save the plan, so that `mutate apply FILE` does exactly this, and only where nothing has changed until then.
+    #[arg(short = 'o', long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 impl Apply {
@@ -64,6 +69,15 @@ impl Apply {
         // There is no question yet that `--yes` would answer; it is accepted so that scripts may say it.
         let _nothing_to_ask = self.yes;
         let note = (!self.check).then(|| Note { reason: self.reason, ..Note::default() });
+        if let [path] = self.choice.playbooks.as_slice()
+            && saved::Plan::is_one(path)
+        {
+            let plan = saved::Plan::read(path)?;
+            return match note {
+                Some(note) => plan.apply(&self.choice.common, self.choice.diff, note),
+                None => anyhow::bail!("`{}` is a saved plan, which is checked where it is applied; `mutate show` shows it", path.display()),
+            };
+        }
         if note.is_some() {
             super::resolve::remind();
         }
@@ -80,20 +94,38 @@ impl Apply {
 
 impl Plan {
     pub fn run(self) -> Result<u8> {
-        run(Choice { diff: true, ..self.choice }, "plan", None, Done::default())
+        let choice = Choice { diff: true, ..self.choice };
+        let Some(out) = self.out else { return run(choice, "plan", None, Done::default()) };
+        let (gathered, listener) = saved::Gathered::listener();
+        let (mut input, problems, common, _) = read(choice, "plan")?;
+        (input.options.check, input.options.pins) = (true, true);
+        let who = input.who.clone();
+        let files = runner::files_of(&input);
+        let exit = runner::run_heard(input, problems, &common.show, true, None, Some(listener))?;
+        if ![super::BAD_INPUT, super::NO_HOST, 130].contains(&exit) {
+            let gathered = std::mem::take(&mut *gathered.lock().expect("nothing panics while it holds this lock"));
+            gathered.save(&out, &who, files)?;
+        }
+        Ok(exit)
     }
 }
 
 /// Without a note for the journal it is a check.
 fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<u8> {
-    let mut problems = Vec::new();
-    let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
+    let (mut input, problems, common, diff) = read(choice, command)?;
     input.options.check = note.is_none();
     input.options.done = done;
+    runner::run(input, problems, &common.show, diff, note)
+}
+
+/// Everything that a run is made from, with what is wrong with it, how to show it, and whether with diffs.
+fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Common, bool)> {
+    let mut problems = Vec::new();
+    let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
     input.options.tags = choice.tags;
     input.options.skip_tags = choice.skip_tags;
     input.options.start_at_task = choice.start_at_task;
     input.options.step_limit = choice.timeout.map(std::time::Duration::from_secs);
     input.options.detailed_exit = choice.detailed_exitcode;
-    runner::run(input, problems, &choice.common.show, choice.diff, note)
+    Ok((input, problems, choice.common, choice.diff))
 }

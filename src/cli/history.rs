@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
 use super::options::{OutputForm, Showing};
-use super::{complain, runner, say};
+use super::{complain, runner, saved, say};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Step as StepEvent, Totals};
 use crate::journal::{Archive, Filter, Host, Run, Step};
 use crate::render::safe;
@@ -105,7 +105,7 @@ fn time(text: &str) -> Result<String> {
 
 #[derive(Args)]
 pub struct Show {
-    /// The run, by its name or the end of it.
+    /// The run, by its name or the end of it; or a file with a saved plan.
     run: String,
     /// Show what changed in files.
     #[arg(short = 'D', long)]
@@ -116,6 +116,16 @@ pub struct Show {
 
 impl Show {
     pub fn run(self) -> Result<u8> {
+        let path = std::path::Path::new(&self.run);
+        if saved::Plan::is_one(path) {
+            let plan = saved::Plan::read(path)?;
+            let mut shower = runner::shower(&self.show, true, Box::new(std::io::stdout()));
+            plan.events().iter().for_each(|event| shower.take(event));
+            for (host, task, why) in &plan.left_out {
+                complain(&format!("warning: not in the plan: {task} on {host}: {why}"));
+            }
+            return Ok(0);
+        }
         let archive = Archive::open(&runner::journal_path())?;
         let run = archive.run(&self.run)?;
         let (hosts, steps) = (archive.hosts(&run.id)?, archive.steps(&run.id)?);
@@ -155,15 +165,11 @@ fn events(run: &Run, hosts: &[Host], steps: &[Step]) -> Vec<Event> {
             outcome: outcome(&step.outcome),
             forgiven: step.ignored,
             is_handler: step.handler,
-            planned: false,
             message: step.message.clone(),
             diff: step.diff.clone(),
             status: step.status,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            data: serde_json::Map::new(),
-            record: None,
             time: Duration::from_secs_f64(step.seconds.max(0.0)),
+            ..StepEvent::default()
         }))
     }));
     events.extend(hosts.iter().map(|host| {

@@ -11,6 +11,7 @@ mod ping;
 mod resolve;
 mod rollback;
 mod runner;
+mod saved;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

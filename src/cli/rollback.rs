@@ -80,7 +80,7 @@ impl Rollback {
         let note = (!self.check).then(|| Note { reason: self.reason.clone(), undoes: Some(undoes.id.clone()), arguments: None });
         let journal = runner::begin_journal(&mut input, &run, note)?;
         let (force, id) = (self.force, run.clone());
-        let (exit, undone) = runner::watched(Some(&self.common.show), self.diff, journal, |events, stop| async move {
+        let (exit, undone) = runner::watched(Some(&self.common.show), self.diff, journal, None, |events, stop| async move {
             let (_, exit, undone) = engine::roll_back(input, hosts, id, force, events, stop).await;
             (exit, undone)
         })?;

@@ -24,7 +24,15 @@ const LAST_GRACE: Duration = Duration::from_millis(1500);
 ///
 /// # Errors
 /// When this machine fails us.
-pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>) -> Result<u8> {
+pub fn run(input: Input, problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>) -> Result<u8> {
+    run_heard(input, problems, showing, diff, note, None)
+}
+
+/// As [`run`], and somebody else hears every event, too.
+///
+/// # Errors
+/// When this machine fails us.
+pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>, listener: Option<Listener>) -> Result<u8> {
     let run = new_run_id();
     let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, &run, &mut problems)) };
     if let Some(exit) = refused(&input, &mut problems, showing) {
@@ -36,7 +44,7 @@ pub fn run(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, d
         return Ok(NO_HOST);
     }
     let journal = begin_journal(&mut input, &run, note)?;
-    let (exit, _) = watched(Some(showing), diff, journal, |events, stop| async move {
+    let (exit, _) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
         let (_, exit) = engine::execute(input, prepared, run, events, stop).await;
         (exit, ())
     })?;
@@ -66,6 +74,9 @@ pub struct Note {
     pub arguments: Option<Vec<String>>,
 }
 
+/// Somebody who hears every event.
+pub type Listener = Box<dyn FnMut(&Event) + Send>;
+
 /// Opens the journal for a run that may change something; from then on nothing is changed that it does not know of.
 ///
 /// # Errors
@@ -80,7 +91,7 @@ pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result
         who: input.who.clone(),
         reason: note.reason,
         arguments: note.arguments.unwrap_or_else(|| std::env::args().skip(1).collect()),
-        files: input.sources.all().iter().filter(|source| source.name != "command line").map(|source| (source.name.clone(), hex(source.text.as_bytes()))).collect(),
+        files: files_of(input),
         undoes: note.undoes,
         exit: None,
         seconds: 0.0,
@@ -91,13 +102,19 @@ pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result
     Ok(Some(journal))
 }
 
+/// The files that a run is made from, with their SHA-256.
+pub fn files_of(input: &Input) -> Vec<(String, String)> {
+    input.sources.all().iter().filter(|source| source.name != "command line").map(|source| (source.name.clone(), hex(source.text.as_bytes()))).collect()
+}
+
 /// Where this user's journal is.
 pub fn journal_path() -> PathBuf {
     let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
     journal::path(std::env::var_os("XDG_STATE_HOME").map(PathBuf::from), &home)
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// SHA-256 in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
     crate::module::Content::new(bytes.to_vec()).sha256
 }
 
@@ -109,6 +126,7 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
     showing: Option<&Showing>,
     diff: bool,
     journal: Option<Arc<Journal>>,
+    listener: Option<Listener>,
     start: impl FnOnce(mpsc::UnboundedSender<Event>, watch::Receiver<Stop>) -> R,
 ) -> Result<(u8, T)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
@@ -119,7 +137,7 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
         let shown = tokio::task::spawn_blocking({
             let (showing, journal) = (showing.cloned(), journal.clone());
             move || match showing {
-                Some(showing) => show_all(incoming, &showing, diff, journal.as_deref()),
+                Some(showing) => show_all(incoming, &showing, diff, journal.as_deref(), listener),
                 None => {
                     drain(incoming);
                     None
@@ -199,7 +217,7 @@ pub fn shower(showing: &Showing, diff: bool, out: Box<dyn Write + Send>) -> Box<
 }
 
 /// Shows events until the run is over. What comes back is why the results could not be written, if that is so.
-fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool, journal: Option<&Journal>) -> Option<std::io::Error> {
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool, journal: Option<&Journal>, mut listener: Option<Listener>) -> Option<std::io::Error> {
     let trouble: Trouble = Arc::default();
     let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
     let mut main = shower(showing, diff, out);
@@ -214,6 +232,9 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
         ended = matches!(event, Event::RunEnd(_));
         if let Some(journal) = journal {
             journal.take(&event);
+        }
+        if let Some(listener) = &mut listener {
+            listener(&event);
         }
         progress.take(&event);
         progress.aside(|| main.take(&event));

@@ -322,6 +322,9 @@ impl Walker {
             Ok(Verdict::InPlace(report)) => {
                 let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
                 let mut ending = Ending::new(outcome).report(report);
+                if self.shared.input.options.pins && matches!(ready.question, Question::Ask(_)) && !ready.no_log {
+                    ending.pin = Some(Box::new(super::record::pin(ready, None)));
+                }
                 if let Question::Run(_) = ready.question {
                     ending = ending.with_answer(answer);
                 }
@@ -338,6 +341,9 @@ impl Walker {
                 let mut ending = Ending::new(outcome).change(&change);
                 if !message.is_empty() {
                     ending.message = message.into();
+                }
+                if self.shared.input.options.pins && outcome == Outcome::Changed && !ready.no_log {
+                    ending.pin = Some(Box::new(super::record::pin(ready, Some(&change))));
                 }
                 Judged::Here(Box::new(ending))
             }

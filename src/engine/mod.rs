@@ -7,6 +7,7 @@ mod commit;
 mod facts;
 mod handlers;
 mod load;
+mod planned;
 mod prepare;
 mod queue;
 mod record;
@@ -36,8 +37,9 @@ use crate::template::Layer;
 
 pub use facts::COLLECTORS;
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
+pub use planned::{PlannedStep, apply_planned};
 pub use resolve::{Finding, OpenStep, resolve};
-pub use rollback::{Reversal, in_order, roll_back};
+pub use rollback::{Reversal, in_order, roll_back, subject};
 pub use schedule::execute;
 pub use scope::host_scope;
 
@@ -57,6 +59,8 @@ pub struct Options {
     pub step_limit: Option<Duration>,
     /// A check ends with 2 when something would change.
     pub detailed_exit: bool,
+    /// A check tells everything that making its steps later needs.
+    pub pins: bool,
     /// Steps that an earlier run has made, which this one continues.
     pub done: Done,
 }

@@ -2,7 +2,7 @@
 
 use super::step::Ready;
 use crate::diag::Sources;
-use crate::event::{Bytes, Intent, Quality, Record, Seen, Way};
+use crate::event::{Bytes, Deed, Intent, Pin, Quality, Record, Seen, Way};
 use crate::module::{Answer, Change, Question, Undo};
 use crate::remote::wire::Done;
 use crate::shell::Script;
@@ -55,6 +55,24 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
         group: change.apply.group,
         limit_seconds: ready.limit.as_secs(),
     }
+}
+
+/// A step that is in place, or would be changed, as it was found.
+pub fn pin(ready: &Ready, change: Option<&Change>) -> Pin {
+    let Some(change) = change else {
+        let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
+        return Pin { record: draft(ready, &nothing, &nothing.undo), deed: None };
+    };
+    let apply = if change.apply.by_user { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+    let deed = Deed {
+        apply: bytes(&apply),
+        by_user: change.apply.by_user,
+        good: change.apply.good.clone(),
+        expect: change.expect.clone(),
+        upload: change.apply.upload.as_ref().map(|upload| (Bytes(upload.path.clone()), Bytes(upload.content.bytes.clone()))),
+        go_on_after_failure: ready.ignore_errors,
+    };
+    Pin { record: draft(ready, change, &change.undo), deed: Some(deed) }
 }
 
 fn bytes(script: &Script) -> Bytes {

@@ -320,17 +320,8 @@ fn event(walker: &Walker, step: &Reversal, seq: u32, outcome: Outcome, message: 
         line: step.line,
         item: step.item.clone(),
         outcome,
-        forgiven: false,
-        is_handler: false,
-        planned: false,
         message,
-        diff: String::new(),
-        status: 0,
-        stdout: Vec::new(),
-        stderr: Vec::new(),
-        data: serde_json::Map::new(),
-        record: None,
-        time: Duration::ZERO,
+        ..Step::default()
     }
 }
 
@@ -348,14 +339,14 @@ fn edit(step: &Reversal, now: &[u8]) -> String {
 }
 
 /// What a change is about: the path of a file, else the whole question.
-fn subject(record: &Record) -> String {
+pub fn subject(record: &Record) -> String {
     // The ways between two states of a file name it first.
     let undo = String::from_utf8_lossy(&record.undo.script.0).into_owned();
     let path = undo.strip_prefix("file_").and_then(|call| call.split_once(" '")).and_then(|(_, rest)| rest.split_once('\''));
     path.map_or_else(|| String::from_utf8_lossy(&record.probe.0).into_owned(), |(path, _)| path.to_owned())
 }
 
-fn script(bytes: &Bytes) -> Script {
+pub(super) fn script(bytes: &Bytes) -> Script {
     Script::raw(bytes.0.clone())
 }
 
@@ -393,7 +384,7 @@ fn is_verified(record: &Record) -> bool {
     record.after.is_some() && record.undo.quality == Quality::Exact && record.before.as_ref().is_some_and(|before| before.status == 0)
 }
 
-fn libraries(shared: &Shared, record: &Record) -> Vec<&'static Library> {
+pub(super) fn libraries(shared: &Shared, record: &Record) -> Vec<&'static Library> {
     record.libraries.iter().filter_map(|name| shared.input.registry.library(name)).collect()
 }
 

@@ -1,14 +1,13 @@
 //! How a step ended: its outcome by the playbook's own rules, its registered result, and the event that tells of it.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use minijinja::Value;
 
 use super::step::{self, Bound, Ready};
 use super::walk::{Decided, Halt, Walker, Work};
 use crate::diag::Node;
-use crate::event::{Event, Outcome, Record, Step};
+use crate::event::{Event, Outcome, Pin, Record, Step};
 use crate::module::{Answer, Change, Report};
 use crate::playbook::{Body, Task};
 use crate::remote::FrameResult;
@@ -31,6 +30,7 @@ pub(super) struct Ending {
     pub to: String,
     /// How it can be undone.
     pub record: Option<Box<Record>>,
+    pub pin: Option<Box<Pin>>,
     /// Its `stderr` is already what is to be shown.
     pub has_own_words: bool,
     /// It concerns the whole host, so no `ignore_errors` and no `rescue` can forgive it.
@@ -53,6 +53,7 @@ impl Ending {
             to: String::new(),
             is_fatal: false,
             record: None,
+            pin: None,
             has_own_words: false,
         }
     }
@@ -262,6 +263,7 @@ impl Walker {
             stderr: if hide { Vec::new() } else { ending.stderr },
             data: if hide { serde_json::Map::new() } else { ending.report.data },
             record: ending.record,
+            pin: ending.pin,
             time,
         };
         self.count(ending.outcome, forgiven);
@@ -296,7 +298,6 @@ impl Walker {
         self.remember(&bound, value);
         let event = Step {
             host: self.name.clone(),
-            seq: 0,
             play: self.play.of(&self.shared).name.clone(),
             task: name,
             module: module_name(&bound.task).to_owned(),
@@ -306,15 +307,8 @@ impl Walker {
             outcome,
             forgiven,
             is_handler: bound.is_handler,
-            planned: false,
             message: if hide && !message.is_empty() { step::HIDDEN.into() } else { message },
-            diff: String::new(),
-            status: 0,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            data: serde_json::Map::new(),
-            record: None,
-            time: Duration::ZERO,
+            ..Step::default()
         };
         self.count(outcome, forgiven);
         self.tell(Event::Step(Box::new(event)));

@@ -5,10 +5,10 @@ mod record;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub use record::{Bytes, Intent, Memory, Quality, Record, Seen, Way};
+pub use record::{Bytes, Deed, Intent, Memory, Pin, Quality, Record, Seen, Way};
 
 /// How a step ended, from the best to the worst.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Outcome {
     Skipped,
     Ok,
@@ -21,6 +21,7 @@ pub enum Outcome {
     Unreachable,
     Failed,
     /// Contact was lost after it had begun.
+    #[default]
     Unknown,
 }
 
@@ -77,7 +78,7 @@ pub struct RunStart {
 }
 
 /// One task on one host has ended.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Step {
     pub host: String,
     /// Number by which the host knows it; 0 when it never heard of it.
@@ -105,6 +106,8 @@ pub struct Step {
     pub data: serde_json::Map<String, serde_json::Value>,
     /// How the change can be undone; `None` when nothing was changed.
     pub record: Option<Box<Record>>,
+    /// In a check: everything that making the step later needs.
+    pub pin: Option<Box<Pin>>,
     pub time: Duration,
 }
 

@@ -42,6 +42,30 @@ pub struct Record {
     pub limit_seconds: u64,
 }
 
+/// A step as it was planned, with the answer that the verdict was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pin {
+    /// The question, its answer, and the ways back and forth. Of a step that is in place, only the question and its answer
+    /// count.
+    pub record: Record,
+    /// What is to be done; `None` when it is in place.
+    pub deed: Option<Deed>,
+}
+
+/// A change that has been decided on and not been made yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Deed {
+    pub apply: Bytes,
+    pub by_user: bool,
+    /// Statuses that mean success.
+    pub good: Vec<i32>,
+    /// What the host must answer afterwards.
+    pub expect: Option<crate::shell::Pattern>,
+    /// Bytes that have to be on the host first: where, and what.
+    pub upload: Option<(Bytes, Bytes)>,
+    pub go_on_after_failure: bool,
+}
+
 /// An answer of a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Seen {

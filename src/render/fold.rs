@@ -150,7 +150,6 @@ mod tests {
     fn step(host: &str, line: usize, message: &str) -> Step {
         Step {
             host: host.into(),
-            seq: 0,
             play: "play".into(),
             task: format!("task {line}"),
             module: "ping".into(),
@@ -158,17 +157,8 @@ mod tests {
             line,
             item: None,
             outcome: Outcome::Changed,
-            forgiven: false,
-            is_handler: false,
-            planned: false,
             message: message.into(),
-            diff: String::new(),
-            status: 0,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            data: serde_json::Map::new(),
-            record: None,
-            time: std::time::Duration::ZERO,
+            ..Step::default()
         }
     }
 

@@ -1,14 +1,16 @@
 //! What a probe must answer after a change, as a `case` pattern that the target itself can match.
 
+use serde::{Deserialize, Serialize};
+
 use super::push_quoted;
 
 /// A text with gaps: exact pieces, and places where anything may stand.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Pattern {
     pieces: Vec<Piece>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Piece {
     Exactly(Vec<u8>),
     Anything,

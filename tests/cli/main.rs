@@ -10,6 +10,7 @@ mod language;
 mod logins;
 mod outcomes;
 mod rollback;
+mod saved;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,0 +1,300 @@
+//! A plan that was saved, applied exactly: on each host everything is still as it was found, or nothing is done there.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::Input;
+use super::commit::in_own_words;
+use super::prepare::HostPlan;
+use super::rollback::{libraries, script};
+use super::schedule::{shared, summed, tell};
+use super::step::UserKey;
+use super::walk::{Halt, Walker};
+use crate::event::{Bytes, Deed, Event, HostEnd, Intent, Obstacle, Outcome, Pin, Record, RunEnd, RunStart, Seen, Step, exit_code};
+use crate::module::{Content, Upload};
+use crate::remote::wire::{Done, End};
+use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, Stop, Verb};
+
+/// A step of a saved plan.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct PlannedStep {
+    pub play: String,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    pub item: Option<serde_json::Value>,
+    pub handler: bool,
+    pub message: String,
+    pub diff: String,
+    pub pin: Pin,
+}
+
+/// Applies saved steps on their hosts. Gives how every host ended, and the exit code.
+pub async fn apply_planned(
+    input: Input,
+    hosts: Vec<(String, HostPlan, Vec<PlannedStep>)>,
+    run: String,
+    events: mpsc::UnboundedSender<Event>,
+    stop: watch::Receiver<Stop>,
+) -> (Vec<HostEnd>, u8) {
+    let begun = Instant::now();
+    let shared = shared(input, run, events, stop.clone());
+    let names: Vec<String> = hosts.iter().map(|(name, ..)| name.clone()).collect();
+    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: names.clone(), check: false }));
+    tell(&shared, Event::Batch { hosts: names.clone() });
+    let forks = Arc::new(Semaphore::new(shared.input.options.forks.max(1)));
+    let mut running = JoinSet::new();
+    for (name, plan, steps) in hosts {
+        let (shared, forks) = (shared.clone(), forks.clone());
+        running.spawn(async move {
+            let _permit = forks.acquire_owned().await;
+            let mut applying = Applying { walker: Walker::new(shared, plan, name) };
+            applying.run(&steps).await;
+            applying.walker.end().await
+        });
+    }
+    let mut ends = Vec::new();
+    while let Some(joined) = running.join_next().await {
+        match joined {
+            Ok(end) => ends.push(end),
+            // A bug of ours must not look like success.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    ends.sort_by_key(|end| names.iter().position(|name| *name == end.host));
+    let exit = exit_code(&ends, *stop.borrow() != Stop::No);
+    tell(&shared, Event::RunEnd(RunEnd { totals: summed(&ends), exit, time: begun.elapsed() }));
+    (ends, exit)
+}
+
+struct Applying {
+    walker: Walker,
+}
+
+impl Applying {
+    async fn run(&mut self, steps: &[PlannedStep]) {
+        self.walker.started = true;
+        let name = self.walker.name.clone();
+        self.walker.tell(Event::HostStart { host: name });
+        let ended = match self.is_stale(steps).await {
+            Ok(false) => self.apply(steps).await,
+            Ok(true) => Ok(()),
+            Err(halt) => Err(halt),
+        };
+        match ended {
+            Ok(()) | Err(Halt::Failed | Halt::EndPlay) => {}
+            Err(Halt::Stopped) => self.walker.interrupted("interrupted"),
+            Err(Halt::Host(failure)) => self.walker.host_failure(&failure),
+        }
+    }
+
+    /// Asks every question of the plan once more: whether any answer is not the one that was reviewed.
+    async fn is_stale(&mut self, steps: &[PlannedStep]) -> Result<bool, Halt> {
+        let mut stale = false;
+        let mut users: Vec<UserKey> = Vec::new();
+        for step in steps {
+            if !users.contains(&step.pin.record.user) {
+                users.push(step.pin.record.user.clone());
+            }
+        }
+        for user in users {
+            let asked: Vec<(&PlannedStep, &Seen)> = steps
+                .iter()
+                .filter(|step| step.pin.record.user == user)
+                .filter_map(|step| Some((step, step.pin.record.before.as_ref()?)))
+                .collect();
+            let mut frames = Vec::new();
+            for (step, _) in &asked {
+                let record = &step.pin.record;
+                let limit = Duration::from_secs(record.limit_seconds.max(60));
+                frames.push(Frame { seq: self.walker.seq(), verb: Verb::Probe(script(&record.probe)), libraries: libraries(&self.walker.shared, record), limit });
+            }
+            self.walker.shell(&user, &[]).await?;
+            let results = self.walker.fly(&user, &frames).await?;
+            for ((step, before), result) in asked.into_iter().zip(results) {
+                match result.outcome {
+                    Came::Answered { status, ref stdout } if status == before.status && *stdout == before.stdout.0 => {}
+                    Came::Answered { ref stdout, .. } => {
+                        stale = true;
+                        let mut event = event(&self.walker, step, 0, Outcome::Failed, "the host is no longer as it was when the plan was made; nothing was changed here".into());
+                        event.diff = crate::module::diff::unified("what the host answers", Some(&before.stdout.0), Some(stdout));
+                        self.count(event);
+                    }
+                    Came::Unknown(failure) => return Err(Halt::Host(failure)),
+                    _ => return Err(self.walker.not_begun(&user)),
+                }
+            }
+        }
+        if stale {
+            self.walker.obstacle = Some(Obstacle::Stale);
+            self.walker.message = "the plan is stale for this host; make a new one".into();
+        }
+        Ok(stale)
+    }
+
+    async fn apply(&mut self, steps: &[PlannedStep]) -> Result<(), Halt> {
+        let mut rest = steps;
+        while let Some(first) = rest.first() {
+            let Some(deed) = &first.pin.deed else {
+                let event = event(&self.walker, first, 0, Outcome::Ok, String::new());
+                self.count(event);
+                rest = &rest[1..];
+                continue;
+            };
+            let user = first.pin.record.user.clone();
+            if let Some((path, content)) = &deed.upload {
+                self.walker.fly_locked(&user, Vec::new()).await?;
+                let upload = Upload { path: path.0.clone(), content: Arc::new(Content::new(content.0.clone())) };
+                let limit = Duration::from_secs(first.pin.record.limit_seconds);
+                match self.walker.upload(&user, &upload, limit).await {
+                    Ok(_) => {}
+                    Err(HostFailure::Interrupted) => return Err(Halt::Stopped),
+                    Err(failure @ (HostFailure::Lost(_) | HostFailure::Damage(_))) => return Err(Halt::Host(failure)),
+                    Err(failure) => {
+                        let event = event(&self.walker, first, 0, Outcome::Failed, failure.to_string());
+                        self.count(event);
+                        return Err(Halt::Failed);
+                    }
+                }
+            }
+            // One flight as far as the same user has something to do that needs no bytes of its own.
+            let more = rest[1..].iter().take_while(|step| step.pin.record.user == user && step.pin.deed.as_ref().is_some_and(|deed| deed.upload.is_none())).count();
+            let (now, later) = rest.split_at(1 + more);
+            self.fly(&user, now).await?;
+            rest = later;
+        }
+        Ok(())
+    }
+
+    async fn fly(&mut self, user: &UserKey, steps: &[PlannedStep]) -> Result<(), Halt> {
+        let (mut frames, mut intents, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+        for step in steps {
+            let Some(deed) = &step.pin.deed else { continue };
+            let record = &step.pin.record;
+            let seq = self.walker.seq();
+            let limit = Duration::from_secs(record.limit_seconds.max(1));
+            if let Some(before) = &record.before {
+                frames.push(Frame { seq, verb: Verb::Recall { status: before.status, stdout: before.stdout.0.clone() }, libraries: Vec::new(), limit });
+            }
+            frames.push(Frame { seq, verb: Verb::Commit(Box::new(guarded(step, deed))), libraries: libraries(&self.walker.shared, record), limit });
+            numbers.push(seq);
+            intents.push(Intent {
+                host: self.walker.name.clone(),
+                seq,
+                task: step.task.clone(),
+                module: step.module.clone(),
+                file: step.file.clone(),
+                line: step.line,
+                item: step.item.clone(),
+                draft: Record { seq, ..record.clone() },
+            });
+        }
+        if let Some(memory) = self.walker.shared.input.memory.clone()
+            && let Err(error) = memory.intend(intents).await
+        {
+            self.walker.message = format!("nothing was changed, since the journal could not take it down: {error:#}");
+            self.walker.worsen(Outcome::Failed);
+            return Err(Halt::Failed);
+        }
+        let commits: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
+        let results = self.walker.fly_locked(user, frames).await?;
+        let results = results.into_iter().zip(commits).filter(|(_, is_commit)| *is_commit).map(|(result, _)| result);
+        for ((step, seq), result) in steps.iter().zip(numbers).zip(results) {
+            match &result.outcome {
+                Came::Ended(done) => self.ended(step, seq, &result, done)?,
+                Came::Unknown(failure) => {
+                    let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
+                    let event = event(&self.walker, step, seq, Outcome::Unknown, message);
+                    self.count(event);
+                    return Err(Halt::Host(failure.clone()));
+                }
+                _ => return Err(self.walker.not_begun(user)),
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, step: &PlannedStep, seq: u32, result: &FrameResult, done: &Done) -> Result<(), Halt> {
+        let deed = step.pin.deed.as_ref();
+        let (outcome, message) = match done.end {
+            End::Changed => (Outcome::Changed, step.message.clone()),
+            End::Ran | End::Same => (Outcome::Ok, String::new()),
+            End::Skipped => (Outcome::Cancelled, "not begun, since a step before it failed".into()),
+            End::Conflict => {
+                self.walker.obstacle = Some(Obstacle::Stale);
+                (Outcome::Failed, "the host is no longer as it was when the plan was made".into())
+            }
+            End::Refused => (Outcome::Failed, String::from_utf8_lossy(&done.answer).trim().to_owned()),
+            End::Unconverged => (Outcome::Failed, "it was applied, but the host is not as the plan says".into()),
+            End::Failed | End::Unkept => {
+                let (sentence, _) = in_own_words(&result.stderr.bytes());
+                (Outcome::Failed, if sentence.is_empty() { format!("it ended with status {}", done.status) } else { sentence })
+            }
+        };
+        let mut event = event(&self.walker, step, seq, outcome, message);
+        (event.time, event.status) = (result.time, done.status);
+        event.diff.clone_from(&step.diff);
+        event.forgiven = outcome == Outcome::Failed && deed.is_some_and(|deed| deed.go_on_after_failure);
+        if deed.is_some_and(|deed| deed.by_user) || outcome == Outcome::Failed {
+            (event.stdout, event.stderr) = (result.stdout.bytes(), result.stderr.bytes());
+        }
+        if done.end == End::Changed {
+            let verified = deed.is_some_and(|deed| deed.expect.is_some()) && step.pin.record.before.is_some();
+            event.record = Some(Box::new(Record {
+                seq,
+                after: verified.then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+                kept: Bytes(done.kept.clone()),
+                ..step.pin.record.clone()
+            }));
+            self.walker.uploads.clear();
+        }
+        let failed = outcome == Outcome::Failed && !event.forgiven;
+        self.count(event);
+        if failed { Err(Halt::Failed) } else { Ok(()) }
+    }
+
+    fn count(&mut self, event: Step) {
+        let counted = if event.forgiven { Outcome::Ok } else { event.outcome };
+        *self.walker.totals.entry(counted).or_default() += 1;
+        self.walker.worsen(counted);
+        self.walker.tell(Event::Step(Box::new(event)));
+    }
+}
+
+fn guarded(step: &PlannedStep, deed: &Deed) -> Guarded {
+    let record = &step.pin.record;
+    Guarded {
+        label: format!("{} {}:{} {}", step.module, step.file, step.line, step.task).replace('\n', " "),
+        probe: script(&record.probe),
+        keep: script(&record.undo.keep),
+        apply: script(&deed.apply),
+        group: record.group,
+        by_user: deed.by_user,
+        good: deed.good.clone(),
+        expect: deed.expect.clone(),
+        counts: true,
+        go_on_after_failure: deed.go_on_after_failure,
+        notify: Vec::new(),
+    }
+}
+
+fn event(walker: &Walker, step: &PlannedStep, seq: u32, outcome: Outcome, message: String) -> Step {
+    Step {
+        host: walker.name.clone(),
+        seq,
+        play: step.play.clone(),
+        task: step.task.clone(),
+        module: step.module.clone(),
+        file: step.file.clone(),
+        line: step.line,
+        item: step.item.clone(),
+        outcome,
+        is_handler: step.handler,
+        message,
+        ..Step::default()
+    }
+}
