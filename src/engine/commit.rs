@@ -225,6 +225,8 @@ impl Walker {
                 self.fail_front(message)?;
                 Err(Halt::Failed)
             }
+            // The changes were sent behind it, and may have been made.
+            Came::Unknown(_) if results.iter().any(|result| matches!(result.outcome, Came::Unknown(_))) => Ok(results),
             Came::Unknown(failure) => Err(Halt::Host(failure)),
             _ => Err(self.not_begun(user)),
         }

@@ -292,6 +292,18 @@ fn after_lost_contact_every_step_that_was_sent_is_unknown() {
 }
 
 #[test]
+fn a_change_whose_lock_nobody_heard_of_is_unknown() {
+    // The answer to the lock is on its way when the change has begun already.
+    let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(400), ..Faults::default() });
+    let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'touch ~/begun', always = true }\ntimeout = 3\n").display().to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    fleet.host("alpha").cut();
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (7, vec!["unknown"]), "{}", ran.document);
+}
+
+#[test]
 fn remarks_may_come_before_the_greeting() {
     let fleet = Fleet::start(&["alpha"], &Faults { late_stdout: Duration::from_millis(80), ..Faults::default() });
     let playbook = "hosts = 'all'\n[[task]]\nfile = { path = '~/a', state = 'touch' }\n[[task]]\nfile = { path = '~/b', state = 'touch' }\n";

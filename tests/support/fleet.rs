@@ -199,9 +199,13 @@ async fn carry(
     is_up: bool,
 ) {
     let (sender, mut late) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
+    let cut = host.cut.clone();
     let writer = tokio::spawn(async move {
         while let Some((due, bytes)) = late.recv().await {
             tokio::time::sleep_until(due).await;
+            if cut.load(Ordering::SeqCst) {
+                std::future::pending::<()>().await;
+            }
             if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
                 return;
             }
