@@ -297,3 +297,29 @@ fn a_playbook_of_fifty_tasks_costs_few_round_trips() {
     assert!(converged - login < 2.0, "converged {converged:.1}, ping {login:.1}");
     assert!(first - login < 4.0, "first {first:.1}, ping {login:.1}");
 }
+
+/// Kills the session of the server that it runs in, as a reboot of a router would.
+const HANG_UP: &str = "p=$PPID; while [ \"$p\" -gt 1 ]; do read -r a </proc/$p/stat; b=${a##*') '}; set -- $b; \
+    case $a in *sshd*|*dropbear*) kill -9 $p; break;; esac; p=$2; done";
+
+#[test]
+fn contact_that_is_lost_amid_changes_is_found_again() {
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&HOSTS);
+    let path = lab.folder.path().join("lost.toml");
+    let playbook = format!(
+        "hosts = 'all'\nbecome = true\n\
+         [[task]]\nname = 'first'\ncopy = {{ content = 'x', dest = '/root/first' }}\nnotify = 'tell'\n\
+         [[task]]\nname = 'long'\nshell = {{ cmd = \"\"\"echo once >>/root/count; {HANG_UP}; sleep 2\"\"\", always = true }}\n\
+         [[task]]\nname = 'last'\ncopy = {{ content = 'y', dest = '/root/last' }}\n\
+         [[handler]]\nname = 'tell'\nshell = {{ cmd = 'echo told >>/root/count', always = true }}\n"
+    );
+    std::fs::write(&path, playbook.replace('\\', "\\\\")).expect("the playbook is written");
+    let ran = lab.run(&["apply", &path.to_string_lossy()]);
+    assert_eq!(ran["exit"], 0, "{ran:#}");
+    for host in HOSTS {
+        assert_eq!(lab.on(host, "cat /root/count; cat /root/first /root/last"), "once\ntold\nxy", "{host}: {}", ran["hosts"][host]);
+        let long = &ran["hosts"][host]["steps"][1];
+        assert!(long["message"].as_str().is_some_and(|said| said.contains("ledger")), "{host}: {long}");
+    }
+}

@@ -58,6 +58,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         exclude: common.exclude.clone(),
         forks: usize::from(common.forks),
         login,
+        resolve_limit: Duration::from_secs(common.resolve_timeout),
         ..Options::default()
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

@@ -32,6 +32,9 @@ pub struct Common {
     /// Longest time for a connection, in seconds.
     #[arg(long, value_name = "SECONDS", help_heading = "Connection")]
     pub connect_timeout: Option<u64>,
+    /// How long to ask a host again whose contact was lost amid changes, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = "Connection")]
+    pub resolve_timeout: u64,
     /// Add host keys that are not known yet to known_hosts. A key that has changed is refused all the same.
     #[arg(long, help_heading = "Connection")]
     pub accept_new_host_keys: bool,

@@ -175,11 +175,16 @@ impl Walker {
         let results = match &user {
             Some(user) if !frames.is_empty() => {
                 self.remember_intents(&frames, &changes).await?;
-                Some(self.fly_locked(user, frames).await?)
+                Some(self.fly_heard(user, frames).await?)
             }
             _ => None,
         };
-        self.settle_flight(planned, changes, results)
+        let settled = self.settle_flight(planned, changes, results);
+        if std::mem::take(&mut self.is_back) {
+            // The shell that remembered the answers is gone.
+            self.forget_answers(0);
+        }
+        settled
     }
 
     /// Takes the lock where it is not held yet, before bytes are sent ahead of a change.
@@ -190,10 +195,7 @@ impl Walker {
     /// Takes the lock where it is not held yet, and sends the changes.
     pub(super) async fn fly_locked(&mut self, user: &UserKey, mut frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
         self.shell(user, &[]).await?;
-        let owner = format!("{} `mutate {}`", self.shared.input.who, self.shared.input.options.command);
-        let lock = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner };
-        let lock = Frame { seq: 0, verb: lock, libraries: Vec::new(), limit: Duration::from_secs(30) };
-        frames.insert(0, lock);
+        frames.insert(0, self.lock_frame(false));
         let (lock, mut results) = loop {
             let mut results = self.fly(user, &frames).await?;
             let lock = results.remove(0);
@@ -230,6 +232,14 @@ impl Walker {
             Came::Unknown(failure) => Err(Halt::Host(failure)),
             _ => Err(self.not_begun(user)),
         }
+    }
+
+    /// The frame that takes the lock for this run and this host.
+    pub(super) fn lock_frame(&self, again: bool) -> Frame {
+        let input = &self.shared.input;
+        let owner = format!("{} `mutate {}`\nfor {}", input.who, input.options.command, self.name);
+        let verb = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner, again };
+        Frame { seq: 0, verb, libraries: Vec::new(), limit: Duration::from_secs(30) }
     }
 
     /// The controller knows of a change before the host hears of it. Where that cannot be, nothing is changed.
@@ -417,7 +427,7 @@ impl Walker {
                             break;
                         }
                         Settled::Halt(halt) => {
-                            self.settle_unheard(results);
+                            self.settle_unheard(results.zip(changes));
                             return Err(halt);
                         }
                     }
@@ -428,10 +438,16 @@ impl Walker {
     }
 
     /// After contact was lost: every step that had been sent along is told of, too.
-    fn settle_unheard(&mut self, rest: impl Iterator<Item = FrameResult>) {
-        for result in rest {
+    fn settle_unheard(&mut self, rest: impl Iterator<Item = (FrameResult, Option<Box<Change>>)>) {
+        for (result, change) in rest {
             while let Some(work) = self.todo.pop_front() {
                 let Work::Ready(ready) = work else { continue };
+                if matches!(&result.outcome, Came::Ended(done) if done.end != End::Skipped) {
+                    // The host's ledger knows.
+                    self.todo.push_front(Work::Ready(ready));
+                    let _the_host_has_ended = self.settle_frame(result, change);
+                    break;
+                }
                 let ending = match result.outcome {
                     Came::Unknown(_) => Ending::new(Outcome::Unknown).message("it had been sent when contact was lost; whether it was done is not known".into()),
                     _ => Ending::new(Outcome::Cancelled).message("not begun".into()),
@@ -496,7 +512,8 @@ impl Walker {
                 }
                 answer(self.epoch, &mut ready);
                 self.todo.push_front(Work::Ready(ready));
-                self.forget_answers();
+                // Everything behind a conflict.
+                self.forget_answers(1);
                 STOPPED
             }
             End::Same => {
@@ -507,10 +524,14 @@ impl Walker {
                 if self.settle(ready, ending, None) { Settled::Failed } else { Settled::GoOn }
             }
             _ => {
-                let ending = match change {
+                let mut ending = match change {
                     Some(change) => self.ending_of(&ready, &change, &result, &done),
                     None => Ending::new(Outcome::Ok),
                 };
+                if result.by_ledger {
+                    let known = "contact was lost meanwhile; how it ended is known from the host's ledger";
+                    ending.message = if ending.message.is_empty() { known.into() } else { format!("{}; {known}", ending.message) };
+                }
                 if matches!(done.end, End::Changed | End::Failed | End::Unconverged | End::Ran) {
                     self.epoch += 1;
                 }
@@ -527,9 +548,9 @@ impl Walker {
         }
     }
 
-    /// After a conflict, everything behind it is asked again in one flight.
-    fn forget_answers(&mut self) {
-        for work in self.todo.iter_mut().skip(1) {
+    /// What is still to be done, but for so many at the front, is asked again in one flight.
+    fn forget_answers(&mut self, but: usize) {
+        for work in self.todo.iter_mut().skip(but) {
             if let Work::Ready(ready) = work
                 && matches!(ready.question, Question::Ask(_))
             {

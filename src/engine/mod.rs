@@ -3,9 +3,11 @@
 //! [`prepare`] checks everything for all hosts without contacting any; [`execute`] then walks every host on its own.
 //! What happens is told as events. Shell text and SSH are other rooms' business.
 
+mod again;
 mod commit;
 mod facts;
 mod handlers;
+mod ledger;
 mod load;
 mod planned;
 mod prepare;
@@ -57,6 +59,8 @@ pub struct Options {
     pub forks: usize,
     pub login: Login,
     pub step_limit: Option<Duration>,
+    /// How long a host is asked again whose contact was lost amid changes.
+    pub resolve_limit: Duration,
     /// A check ends with 2 when something would change.
     pub detailed_exit: bool,
     /// A check tells everything that making its steps later needs.

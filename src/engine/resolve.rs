@@ -8,11 +8,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Input;
+use super::ledger::{Fate, Ledger};
 use super::prepare::HostPlan;
 use super::schedule::shared;
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use crate::event::{Bytes, Event, Outcome, Record, Seen};
+use crate::remote::wire::End;
 use crate::remote::{Frame, FrameResult, Library, Outcome as Came, Stop, Verb};
 use crate::shell::Script;
 
@@ -83,7 +85,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Vec<Finding>, Ha
         let answer = probe(walker, &user, ledger, Vec::new()).await?;
         let ledger = Ledger::read(&answer);
         for step in steps {
-            let (outcome, message) = ledger.end_of(step.seq);
+            let (outcome, message) = verdict(ledger.fate(step.seq));
             let mut record = None;
             if let (Outcome::Changed, Some(draft)) = (outcome, &step.draft) {
                 let mut whole = Record { kept: Bytes(ledger.kept(step.seq).to_vec()), ..draft.clone() };
@@ -109,56 +111,13 @@ async fn probe(walker: &mut Walker, user: &UserKey, script: Script, libraries: V
     }
 }
 
-/// A run's ledger on a host: `begin SEQ LABEL`, `kept SEQ RECORD`, `done SEQ OUTCOME STATUS`.
-struct Ledger<'a> {
-    lines: Vec<(&'a str, u32, &'a str)>,
-}
-
-impl<'a> Ledger<'a> {
-    fn read(bytes: &'a [u8]) -> Self {
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let line = |line: &'a str| {
-            let (word, rest) = line.split_once(' ')?;
-            let (seq, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-            Some((word, seq.parse().ok()?, rest))
-        };
-        Self { lines: text.lines().filter_map(line).collect() }
-    }
-
-    /// The last of these that the ledger says of a step.
-    fn last(&self, word: &str, seq: u32) -> Option<&'a str> {
-        self.lines.iter().rev().find(|line| line.0 == word && line.1 == seq).map(|line| line.2)
-    }
-
-    fn kept(&self, seq: u32) -> &'a [u8] {
-        self.last("kept", seq).unwrap_or_default().as_bytes()
-    }
-
-    fn end_of(&self, seq: u32) -> (Outcome, &'static str) {
-        // What was judged anew was begun again, and then the end of the first time says nothing.
-        let begun = self.lines.iter().rposition(|line| line.0 == "begin" && line.1 == seq);
-        let after = begun.map_or(&[][..], |at| &self.lines[at..]);
-        let done = after.iter().find(|line| line.0 == "done" && line.1 == seq).map(|line| line.2.split(' ').next().unwrap_or_default());
-        match (begun, done) {
-            (None, _) => (Outcome::Cancelled, "by the host's ledger it was never begun"),
-            (Some(_), Some("changed")) => (Outcome::Changed, "by the host's ledger it was done"),
-            (Some(_), Some("ran")) => (Outcome::Ok, "by the host's ledger it was done"),
-            (Some(_), Some("failed" | "unconverged" | "unkept")) => (Outcome::Failed, "by the host's ledger it failed"),
-            (Some(_), Some(_)) => (Outcome::Cancelled, "by the host's ledger it was not done"),
-            (Some(_), None) => (Outcome::Unknown, "by the host's ledger it was begun and never ended; look at the host"),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ledger_tells_how_steps_ended() {
-        let ledger = Ledger::read(b"run X ann\nbegin 2 file a.toml:1 x\nkept 2 file 0644 abc\ndone 2 changed 0\nbegin 3 x\ndone 3 conflict\nbegin 4 y\nbegin 3 x\ndone 3 failed 1\nbegin 6 z\ndone 6 conflict\nbegin 6 z\n");
-        let ends = [2, 3, 4, 5, 6].map(|seq| ledger.end_of(seq).0);
-        assert_eq!(ends, [Outcome::Changed, Outcome::Failed, Outcome::Unknown, Outcome::Cancelled, Outcome::Unknown]);
-        assert_eq!(ledger.kept(2), b"file 0644 abc");
+fn verdict(fate: Fate) -> (Outcome, &'static str) {
+    match fate {
+        Fate::NeverBegun => (Outcome::Cancelled, "by the host's ledger it was never begun"),
+        Fate::Ended(End::Changed, _) => (Outcome::Changed, "by the host's ledger it was done"),
+        Fate::Ended(End::Ran, _) => (Outcome::Ok, "by the host's ledger it was done"),
+        Fate::Ended(End::Failed | End::Unconverged | End::Unkept, _) => (Outcome::Failed, "by the host's ledger it failed"),
+        Fate::Ended(_, _) => (Outcome::Cancelled, "by the host's ledger it was not done"),
+        Fate::Open => (Outcome::Unknown, "by the host's ledger it was begun and never ended; look at the host"),
     }
 }

@@ -95,6 +95,8 @@ pub(super) struct Walker {
     pub started: bool,
     pub finished: bool,
     pub skipping_to_start: bool,
+    /// Contact was lost and has been found again since the last flight.
+    pub is_back: bool,
 }
 
 /// A play and where it stands.
@@ -152,6 +154,7 @@ impl Walker {
             started: false,
             finished: false,
             skipping_to_start: skipping,
+            is_back: false,
         }
     }
 

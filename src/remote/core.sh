@@ -82,6 +82,8 @@ core_born() {
   read -r _stat <"/proc/$1/stat" || return 1
   # The fields after the name, which may hold blanks and brackets itself.
   _stat=${_stat##*") "}
+  # One that is dead and not buried yet does nothing more.
+  case $_stat in [ZX]*) return 1 ;; esac
   # shellcheck disable=SC2086 # the fields
   set -- $_stat
   printf '%s' "${20}"
@@ -310,12 +312,14 @@ core_locked() { # STATE TEXT
   [ "$1" = ours ] || f=1
 }
 
-# L RUN LEASE WHO: takes the lock of this host for a run, or says who holds it.
+# L RUN LEASE WHO [again]: takes the lock of this host for a run, or says who holds it. `again` takes it also from an
+# earlier shell of the same WHO, which then begins nothing more; core_before is its process.
 # No clock of another machine is trusted: age is the time since boot, and a holder is told by boot, pid and start.
 L() {
   [ "$gone" ] && exit
   core_run=$1
   if [ -z "$core_owner" ]; then
+    core_before='' _again=${4-} _file=$st/lock/owner
     mkdir -p "$st" 2>/dev/null
     if [ -L "$st" ] || [ ! -O "$st" ] || ! mkdir -p "$core_store" "$st/handlers" "$st/runs/$1" 2>/dev/null; then
       core_locked broken "the state folder $st cannot be made, or belongs to somebody else"
@@ -331,10 +335,10 @@ L() {
     _tries=3
     until mkdir "$st/lock" 2>/dev/null; do
       _tries=$((_tries - 1))
-      _owner='' _who=''
-      { IFS= read -r _owner && IFS= read -r _who; } <"$st/lock/owner" 2>/dev/null
+      _owner='' _who='' _for=''
+      { IFS= read -r _owner && IFS= read -r _who && IFS= read -r _for; } <"$st/lock/owner" 2>/dev/null
       # A lock without an owner is being taken at this moment, unless its taker died right there.
-      [ "$_owner" ] || { sleep 1; { IFS= read -r _owner && IFS= read -r _who; } <"$st/lock/owner" 2>/dev/null; }
+      [ "$_owner" ] || { sleep 1; { IFS= read -r _owner && IFS= read -r _who && IFS= read -r _for; } <"$st/lock/owner" 2>/dev/null; }
       # shellcheck disable=SC2086 # PID START BOOT SINCE RUN
       set -- "$1" "$2" "$3" $_owner
       core_clock
@@ -345,13 +349,18 @@ L() {
         mv "$st/lock" "$st/lock.$1" 2>/dev/null && rm -rf "$st/lock.$1"
         continue
       fi
+      if [ "$_again" ] && [ "${8-}" = "$1" ] && [ "$_who$n$_for" = "$3" ]; then
+        core_before=$4
+        _file=$_file.new
+        break
+      fi
       core_locked held "$((_up - ${7:-$_up})) ${8-} $_who"
       return
     done
     core_clock
     core_owner="$$ $core_birth $core_boot $_up $1"
     core_ledger=$st/runs/$1/ledger
-    printf '%s\n%s\n' "$core_owner" "$3" >"$st/lock/owner" && printf 'run %s %s\n' "$1" "$3" >>"$core_ledger" || {
+    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "$3" >>"$core_ledger" || {
       core_locked broken "the state folder $st cannot be written"
       return
     }

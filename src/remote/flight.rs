@@ -52,6 +52,8 @@ pub struct Result {
     pub time: Duration,
     /// The frame's own limit ran out, and what it had started was killed.
     pub timed_out: bool,
+    /// Not heard from the shell that did it: the host's ledger told of it afterwards.
+    pub by_ledger: bool,
 }
 
 struct Waiting {
@@ -75,6 +77,7 @@ impl Shell {
                 stderr: Kept::default(),
                 time: Duration::ZERO,
                 timed_out: false,
+                by_ledger: false,
             })
             .collect();
         let mut flight = Flight {

@@ -34,8 +34,8 @@ pub enum Verb {
     Run(Script),
     /// One guarded change.
     Commit(Box<Guarded>),
-    /// Takes the lock of the host for a run.
-    Lock { run: String, lease: Duration, owner: String },
+    /// Takes the lock of the host for a run; `again`: also from an earlier shell of the same owner.
+    Lock { run: String, lease: Duration, owner: String, again: bool },
     /// These handlers are no longer pending.
     Clear(Vec<String>),
     /// What the probe of this frame's number answered in an earlier run.
@@ -77,9 +77,10 @@ impl Frame {
             Verb::Still(script) => line.word(b"S").word(seq.as_bytes()).word(script.as_bytes()),
             Verb::Run(script) => line.word(b"R").word(seq.as_bytes()).word(b"user").word(script.as_bytes()),
             Verb::Commit(step) => step.write(&seq, &self.libraries, &mut line),
-            Verb::Lock { run, lease, owner } => {
+            Verb::Lock { run, lease, owner, again } => {
                 let lease = lease.as_secs().to_string();
-                line.word(b"L").word(run.as_bytes()).word(lease.as_bytes()).word(owner.as_bytes())
+                line.word(b"L").word(run.as_bytes()).word(lease.as_bytes()).word(owner.as_bytes());
+                if *again { line.word(b"again") } else { &mut line }
             }
             Verb::Clear(ids) => {
                 line.word(b"X");

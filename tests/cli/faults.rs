@@ -283,7 +283,7 @@ fn after_lost_contact_every_step_that_was_sent_is_unknown() {
         .write("play.toml", "hosts = 'all'\n[[task]]\nname = 'a'\nshell = { cmd = 'touch ~/begun; sleep 2', always = true }\ntimeout = 3\n[[task]]\nname = 'b'\nshell = { cmd = 'true', always = true }\ntimeout = 3\n")
         .display()
         .to_string();
-    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    let child = mutate(&fleet, &["apply", &path, "--output", "json", "--resolve-timeout", "3"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
     wait_for(&fleet.host("alpha").home.join("begun"));
     fleet.host("alpha").cut();
     let ran = super::read(child.wait_with_output().expect("an end"));
@@ -296,11 +296,104 @@ fn a_change_whose_lock_nobody_heard_of_is_unknown() {
     // The answer to the lock is on its way when the change has begun already.
     let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(400), ..Faults::default() });
     let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'touch ~/begun', always = true }\ntimeout = 3\n").display().to_string();
-    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    let child = mutate(&fleet, &["apply", &path, "--output", "json", "--resolve-timeout", "0"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
     wait_for(&fleet.host("alpha").home.join("begun"));
     fleet.host("alpha").cut();
     let ran = super::read(child.wait_with_output().expect("an end"));
     assert_eq!((ran.exit, ran.outcomes("alpha")), (7, vec!["unknown"]), "{}", ran.document);
+}
+
+/// Runs a playbook whose contact is lost when `begun` is there, and can be had again a little later.
+fn lost_and_found(playbook: &str) -> (Fleet, super::Ran) {
+    let fleet = one();
+    let path = fleet.write("play.toml", playbook).display().to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    fleet.host("alpha").cut();
+    std::thread::sleep(Duration::from_secs(1));
+    fleet.host("alpha").mend();
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    (fleet, ran)
+}
+
+#[test]
+fn contact_that_is_found_again_settles_what_was_unknown_and_the_run_goes_on() {
+    let (fleet, ran) = lost_and_found(
+        "hosts = 'all'\n\
+         [[task]]\nname = 'first'\ncopy = { content = 'x', dest = '~/first' }\nnotify = 'tell'\n\
+         [[task]]\nname = 'long'\nshell = { cmd = 'echo once >>~/count; touch ~/begun; sleep 2', always = true }\ntimeout = 3\n\
+         [[task]]\nname = 'same'\nfile = { path = '~', state = 'directory' }\n\
+         [[task]]\nname = 'last'\ncopy = { content = 'y', dest = '~/last' }\n\
+         [[handler]]\nname = 'tell'\nshell = { cmd = 'echo told >>~/count', always = true }\n",
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (0, vec!["changed", "changed", "ok", "changed", "changed"]), "{} {}", ran.document, ran.stderr);
+    let home = &fleet.host("alpha").home;
+    assert_eq!(std::fs::read_to_string(home.join("count")).expect("a file"), "once\ntold\n");
+    assert_eq!(std::fs::read_to_string(home.join("last")).expect("a file"), "y");
+    assert!(ran.step("alpha", "long")["message"].as_str().is_some_and(|said| said.contains("ledger")), "{}", ran.document);
+    // All of it can be undone, but for the commands.
+    let back = super::read(mutate(&fleet, &["rollback", "--output", "json"]).output().expect("the program runs"));
+    assert_eq!((back.step("alpha", "first")["outcome"].as_str(), back.step("alpha", "last")["outcome"].as_str()), (Some("changed"), Some("changed")), "{}", back.document);
+    assert!(!home.join("first").exists() && !home.join("last").exists());
+}
+
+#[test]
+fn contact_may_be_lost_at_any_moment() {
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let fleet = Fleet::start(&names, &Faults { delay: Duration::from_millis(15), ..Faults::default() });
+    let mut playbook = String::from("hosts = 'all'\ntimeout = 2\n");
+    for number in 0..8 {
+        playbook.push_str(&format!(
+            "[[task]]\nshell = {{ cmd = 'sleep 0.1; echo {number} >>~/count; touch ~/{number}', creates = '~/{number}' }}\n\
+             [[task]]\ncopy = {{ content = 'x{number}', dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n"
+        ));
+    }
+    playbook.push_str("[[handler]]\nname = 'tell'\nshell = { cmd = 'echo told >>~/told', always = true }\n");
+    let path = fleet.write("play.toml", &playbook).display().to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    // Spread over the login, the questions, the changes and the handler.
+    for host in &fleet.hosts {
+        std::thread::sleep(Duration::from_millis(150));
+        host.cut();
+        std::thread::sleep(Duration::from_millis(20));
+        host.mend();
+    }
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    for host in &fleet.hosts {
+        let told = &ran.document["hosts"][&host.name];
+        let is_done = ["ok", "changed"].contains(&told["outcome"].as_str().unwrap_or_default());
+        let is_there = (0..8).all(|number| host.home.join(format!("file{number}")).exists()) && host.home.join("told").exists();
+        assert!(!is_done || is_there, "{}: {told}", host.name);
+        // What was told as changed was done, once.
+        for (at, step) in told["steps"].as_array().into_iter().flatten().enumerate() {
+            let number = at / 2;
+            if step["outcome"] == "changed" && step["module"] == "copy" {
+                assert!(host.home.join(format!("file{number}")).exists(), "{}: {step}", host.name);
+            }
+        }
+    }
+    assert!(ran.document.to_string().contains("the host's ledger"), "nothing was lost amid changes: {}", ran.document);
+    let settled = mutate(&fleet, &["resolve"]).output().expect("the program runs");
+    assert!(settled.status.success(), "{}", String::from_utf8_lossy(&settled.stderr));
+    let again = super::read(mutate(&fleet, &["apply", &path, "--output", "json"]).output().expect("the program runs"));
+    assert_eq!(again.exit, 0, "{}", again.document);
+    for host in &fleet.hosts {
+        let count = std::fs::read_to_string(host.home.join("count")).expect("a file");
+        assert_eq!(count, "0\n1\n2\n3\n4\n5\n6\n7\n", "{}: {}", host.name, ran.document["hosts"][&host.name]);
+        assert_eq!(std::fs::read_to_string(host.home.join("told")).expect("a file"), "told\n", "{}", host.name);
+    }
+}
+
+#[test]
+fn output_that_is_lost_and_needed_leaves_its_step_unknown() {
+    let (fleet, ran) = lost_and_found(
+        "hosts = 'all'\n\
+         [[task]]\nname = 'long'\nshell = { cmd = 'touch ~/begun; sleep 1; echo yes', always = true }\ntimeout = 3\nregister = 'said'\n\
+         [[task]]\nname = 'after'\nshell = { cmd = 'touch ~/after', always = true }\n",
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")[0]), (7, "unknown"), "{}", ran.document);
+    // What it had been sent along is told truly, whatever became of it.
+    assert_eq!(ran.outcomes("alpha").get(1) == Some(&"changed"), fleet.host("alpha").home.join("after").exists(), "{}", ran.document);
 }
 
 #[test]

@@ -50,6 +50,8 @@ pub struct Host {
     pub home: PathBuf,
     counts: Arc<Counts>,
     cut: Arc<AtomicBool>,
+    /// How often it has been cut; a connection from before a cut stays dead.
+    cuts: Arc<AtomicUsize>,
 }
 
 #[derive(Default)]
@@ -75,8 +77,9 @@ impl Host {
         self.counts.turns.load(Ordering::SeqCst)
     }
 
-    /// From now on nothing passes in either direction, and nobody is told.
+    /// From now on nothing passes in either direction, and nobody is told. New connections can be made after `mend`.
     pub fn cut(&self) {
+        self.cuts.fetch_add(1, Ordering::SeqCst);
         self.cut.store(true, Ordering::SeqCst);
     }
 
@@ -118,7 +121,7 @@ impl Fleet {
             let public = host_key.public_key().to_openssh().expect("a public key");
             let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port");
             let port = listener.local_addr().expect("an address").port();
-            let host = Host { name: (*name).into(), port, home, counts: Arc::default(), cut: Arc::default() };
+            let host = Host { name: (*name).into(), port, home, counts: Arc::default(), cut: Arc::default(), cuts: Arc::default() };
             inventory.push_str(&format!("{name} = {{ address = \"127.0.0.1\", port = {port}, host_key = \"{}\" }}\n", public.trim()));
             runtime.spawn(serve(listener, host.clone(), host_key, client_key.public_key().clone(), faults.clone()));
             hosts.push(host);
@@ -199,11 +202,13 @@ async fn carry(
     is_up: bool,
 ) {
     let (sender, mut late) = mpsc::unbounded_channel::<(tokio::time::Instant, Vec<u8>)>();
-    let cut = host.cut.clone();
+    let (begun, cutting) = (host.cuts.load(Ordering::SeqCst), host.clone());
+    let is_cut = move || cutting.cut.load(Ordering::SeqCst) || cutting.cuts.load(Ordering::SeqCst) != begun;
+    let is_cut_late = is_cut.clone();
     let writer = tokio::spawn(async move {
         while let Some((due, bytes)) = late.recv().await {
             tokio::time::sleep_until(due).await;
-            if cut.load(Ordering::SeqCst) {
+            if is_cut_late() {
                 std::future::pending::<()>().await;
             }
             if to.write_all(&bytes).await.is_err() || to.flush().await.is_err() {
@@ -217,7 +222,7 @@ async fn carry(
         if length == 0 {
             break;
         }
-        if host.cut.load(Ordering::SeqCst) {
+        if is_cut() {
             std::future::pending::<()>().await;
         }
         if towards_server.swap(is_up, Ordering::SeqCst) != is_up && is_up {

@@ -338,7 +338,11 @@ fn length(word: &str) -> Result<usize, Damage> {
     word.parse().ok().filter(|&length| length <= PAYLOAD_LIMIT).ok_or(Damage::Reply)
 }
 
-fn end(word: &str) -> Result<End, Damage> {
+/// How a step ended, by the word that the target has for it.
+///
+/// # Errors
+/// It is no such word.
+pub fn end(word: &str) -> Result<End, Damage> {
     Ok(match word {
         "changed" => End::Changed,
         "ran" => End::Ran,

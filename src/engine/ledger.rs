@@ -1,0 +1,57 @@
+//! A run's ledger on a host, read: `begin SEQ LABEL`, `kept SEQ RECORD`, `done SEQ OUTCOME STATUS`.
+
+use crate::remote::wire::{self, End};
+
+/// What a ledger says of a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    NeverBegun,
+    /// It was begun, and there is no word of its end.
+    Open,
+    /// How it ended, with the exit status of what was run.
+    Ended(End, i32),
+}
+
+pub struct Ledger<'a> {
+    lines: Vec<(&'a str, u32, &'a str)>,
+}
+
+impl<'a> Ledger<'a> {
+    pub fn read(bytes: &'a [u8]) -> Self {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let line = |line: &'a str| {
+            let (word, rest) = line.split_once(' ')?;
+            let (seq, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+            Some((word, seq.parse().ok()?, rest))
+        };
+        Self { lines: text.lines().filter_map(line).collect() }
+    }
+
+    /// The record of the backup that was made for a step.
+    pub fn kept(&self, seq: u32) -> &'a [u8] {
+        self.lines.iter().rev().find(|line| line.0 == "kept" && line.1 == seq).map(|line| line.2).unwrap_or_default().as_bytes()
+    }
+
+    pub fn fate(&self, seq: u32) -> Fate {
+        // What was judged anew was begun again, and then the end of the first time says nothing.
+        let Some(begun) = self.lines.iter().rposition(|line| line.0 == "begin" && line.1 == seq) else { return Fate::NeverBegun };
+        let Some(done) = self.lines[begun..].iter().find(|line| line.0 == "done" && line.1 == seq) else { return Fate::Open };
+        let (word, status) = done.2.split_once(' ').unwrap_or((done.2, ""));
+        wire::end(word).map_or(Fate::Open, |end| Fate::Ended(end, status.parse().unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_tells_how_steps_ended() {
+        let ledger = Ledger::read(
+            b"run X ann\nfor web1\nbegin 2 file a.toml:1 x\nkept 2 file 0644 abc\ndone 2 changed 0\nbegin 3 x\ndone 3 conflict\nbegin 4 y\nbegin 3 x\ndone 3 failed 1\nbegin 6 z\ndone 6 conflict\nbegin 6 z\n",
+        );
+        let fates = [2, 3, 4, 5, 6].map(|seq| ledger.fate(seq));
+        assert_eq!(fates, [Fate::Ended(End::Changed, 0), Fate::Ended(End::Failed, 1), Fate::Open, Fate::NeverBegun, Fate::Open]);
+        assert_eq!(ledger.kept(2), b"file 0644 abc");
+    }
+}
