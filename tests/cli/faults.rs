@@ -385,6 +385,23 @@ fn contact_may_be_lost_at_any_moment() {
 }
 
 #[test]
+fn a_host_that_hangs_holds_no_other_of_its_batch() {
+    let fleet = super::two();
+    let playbook = "hosts = 'all'\n\
+        [[task]]\nname = 'slow'\nwhen = \"host.name == 'alpha'\"\nshell = { cmd = 'while [ ! -e ~/released ]; do sleep 0.1; done', always = true }\ntimeout = 60\n\
+        [[task]]\nname = 'quick'\ncopy = { content = 'x', dest = '~/quick' }\n";
+    let path = fleet.write("play.toml", playbook).display().to_string();
+    let child = mutate(&fleet, &["apply", &path, "--output", "jsonl"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    // Only when the other host is through may the slow one go on.
+    wait_for(&fleet.host("beta").home.join("quick"));
+    std::fs::write(fleet.host("alpha").home.join("released"), "").expect("a file");
+    let out = child.wait_with_output().expect("an end");
+    let lines: Vec<serde_json::Value> = String::from_utf8_lossy(&out.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let at = |event: &str, host: &str| lines.iter().position(|line| line["event"] == event && line["host"] == host).expect("the event");
+    assert!(out.status.success() && at("host_end", "beta") > at("step", "beta") && at("host_end", "alpha") > at("step", "beta"));
+}
+
+#[test]
 fn output_that_is_lost_and_needed_leaves_its_step_unknown() {
     let (fleet, ran) = lost_and_found(
         "hosts = 'all'\n\
