@@ -154,14 +154,7 @@ fn events(run: &Run, hosts: &[Host], steps: &[Step]) -> Vec<Event> {
     let mut events = vec![Event::RunStart(start), Event::Batch { hosts: names }];
     events.extend(steps.iter().map(|step| {
         Event::Step(Box::new(StepEvent {
-            host: step.host.clone(),
             seq: step.seq,
-            play: step.play.clone(),
-            task: step.task.clone(),
-            module: step.module.clone(),
-            file: step.file.clone(),
-            line: step.line,
-            item: step.item.clone(),
             outcome: outcome(&step.outcome),
             forgiven: step.ignored,
             is_handler: step.handler,
@@ -169,7 +162,7 @@ fn events(run: &Run, hosts: &[Host], steps: &[Step]) -> Vec<Event> {
             diff: step.diff.clone(),
             status: step.status,
             time: Duration::from_secs_f64(step.seconds.max(0.0)),
-            ..StepEvent::default()
+            ..step.place().step(&step.host)
         }))
     }));
     events.extend(hosts.iter().map(|host| {

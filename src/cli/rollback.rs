@@ -96,16 +96,7 @@ pub fn limited(input: &engine::Input, common: &Common, host: &str) -> bool {
 }
 
 fn reversal(step: Step) -> Option<Reversal> {
-    Some(Reversal {
-        number: step.number,
-        play: step.play,
-        task: step.task,
-        module: step.module,
-        file: step.file,
-        line: step.line,
-        item: step.item,
-        record: step.record?,
-    })
+    Some(Reversal { number: step.number, place: step.place(), record: step.record? })
 }
 
 /// What is about to be undone, and how well that can be done; equal lines of many hosts once.
@@ -114,9 +105,9 @@ fn plan<'a>(undoes: &crate::journal::Run, hosts: impl Iterator<Item = (&'a str, 
     for (host, steps) in hosts {
         for step in steps {
             let undo = &step.record.undo;
-            let item = step.item.as_ref().map(|item| format!(" ({})", item.as_str().map_or_else(|| item.to_string(), str::to_owned))).unwrap_or_default();
+            let item = step.place.item.as_ref().map(|item| format!(" ({})", item.as_str().map_or_else(|| item.to_string(), str::to_owned))).unwrap_or_default();
             let why = if undo.quality == Quality::Exact { String::new() } else { format!(": {}", undo.why) };
-            let line = format!("  {:<12} {}{item}{why}", undo.quality.words(), step.task);
+            let line = format!("  {:<12} {}{item}{why}", undo.quality.words(), step.place.task);
             lines.entry(line).or_default().push(host);
         }
     }

@@ -76,12 +76,7 @@ impl Gathered {
             return leave_out("an earlier step of the plan changes the same thing");
         }
         steps.push(PlannedStep {
-            play: step.play.clone(),
-            task: step.task.clone(),
-            module: step.module.clone(),
-            file: step.file.clone(),
-            line: step.line,
-            item: step.item.clone(),
+            place: step.into(),
             handler: step.is_handler,
             message: step.message.clone(),
             diff: step.diff.clone(),
@@ -187,18 +182,11 @@ impl Plan {
 
 fn shown(host: &str, step: &PlannedStep, outcome: Outcome) -> Step {
     Step {
-        host: host.to_owned(),
-        play: step.play.clone(),
-        task: step.task.clone(),
-        module: step.module.clone(),
-        file: step.file.clone(),
-        line: step.line,
-        item: step.item.clone(),
         outcome,
         is_handler: step.handler,
         planned: outcome == Outcome::Changed,
         message: step.message.clone(),
         diff: step.diff.clone(),
-        ..Step::default()
+        ..step.place.step(host)
     }
 }

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
 use super::Input;
 use super::commit::in_own_words;
 use super::prepare::HostPlan;
 use super::rollback::{libraries, script};
-use super::schedule::{shared, summed, tell};
+use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
-use crate::event::{Bytes, Deed, Event, HostEnd, Intent, Obstacle, Outcome, Pin, Record, RunEnd, RunStart, Seen, Step, exit_code};
+use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Record, RunEnd, RunStart, Seen, Step, exit_code};
 use crate::module::{Content, Upload};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, Stop, Verb};
@@ -21,12 +20,8 @@ use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, S
 /// A step of a saved plan.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct PlannedStep {
-    pub play: String,
-    pub task: String,
-    pub module: String,
-    pub file: String,
-    pub line: usize,
-    pub item: Option<serde_json::Value>,
+    #[serde(flatten)]
+    pub place: Place,
     pub handler: bool,
     pub message: String,
     pub diff: String,
@@ -46,25 +41,12 @@ pub async fn apply_planned(
     let names: Vec<String> = hosts.iter().map(|(name, ..)| name.clone()).collect();
     tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: names.clone(), check: false }));
     tell(&shared, Event::Batch { hosts: names.clone() });
-    let forks = Arc::new(Semaphore::new(shared.input.options.forks.max(1)));
-    let mut running = JoinSet::new();
-    for (name, plan, steps) in hosts {
-        let (shared, forks) = (shared.clone(), forks.clone());
-        running.spawn(async move {
-            let _permit = forks.acquire_owned().await;
-            let mut applying = Applying { walker: Walker::new(shared, plan, name) };
-            applying.run(&steps).await;
-            applying.walker.end().await
-        });
-    }
-    let mut ends = Vec::new();
-    while let Some(joined) = running.join_next().await {
-        match joined {
-            Ok(end) => ends.push(end),
-            // A bug of ours must not look like success.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
-    }
+    let work = |walker, steps: Vec<PlannedStep>| async move {
+        let mut applying = Applying { walker };
+        applying.run(&steps).await;
+        applying.walker.end().await
+    };
+    let mut ends = side_by_side(&shared, hosts, work).await;
     ends.sort_by_key(|end| names.iter().position(|name| *name == end.host));
     let exit = exit_code(&ends, *stop.borrow() != Stop::No);
     tell(&shared, Event::RunEnd(RunEnd { totals: summed(&ends), exit, time: begun.elapsed() }));
@@ -182,16 +164,7 @@ impl Applying {
             }
             frames.push(Frame { seq, verb: Verb::Commit(Box::new(guarded(step, deed))), libraries: libraries(&self.walker.shared, record), limit });
             numbers.push(seq);
-            intents.push(Intent {
-                host: self.walker.name.clone(),
-                seq,
-                task: step.task.clone(),
-                module: step.module.clone(),
-                file: step.file.clone(),
-                line: step.line,
-                item: step.item.clone(),
-                draft: Record { seq, ..record.clone() },
-            });
+            intents.push(step.place.intent(&self.walker.name, Record { seq, ..record.clone() }));
         }
         if let Some(memory) = self.walker.shared.input.memory.clone()
             && let Err(error) = memory.intend(intents).await
@@ -268,7 +241,7 @@ impl Applying {
 fn guarded(step: &PlannedStep, deed: &Deed) -> Guarded {
     let record = &step.pin.record;
     Guarded {
-        label: format!("{} {}:{} {}", step.module, step.file, step.line, step.task).replace('\n', " "),
+        label: format!("{} {}:{} {}", step.place.module, step.place.file, step.place.line, step.place.task).replace('\n', " "),
         probe: script(&record.probe),
         keep: script(&record.undo.keep),
         apply: script(&deed.apply),
@@ -283,18 +256,5 @@ fn guarded(step: &PlannedStep, deed: &Deed) -> Guarded {
 }
 
 fn event(walker: &Walker, step: &PlannedStep, seq: u32, outcome: Outcome, message: String) -> Step {
-    Step {
-        host: walker.name.clone(),
-        seq,
-        play: step.play.clone(),
-        task: step.task.clone(),
-        module: step.module.clone(),
-        file: step.file.clone(),
-        line: step.line,
-        item: step.item.clone(),
-        outcome,
-        is_handler: step.handler,
-        message,
-        ..Step::default()
-    }
+    Step { seq, outcome, message, is_handler: step.handler, ..step.place.step(&walker.name) }
 }

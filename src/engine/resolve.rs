@@ -1,16 +1,14 @@
 //! What became of steps that nobody heard of: the host's own ledger tells.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
 use super::Input;
 use super::ledger::{Fate, Ledger};
 use super::prepare::HostPlan;
-use super::schedule::shared;
+use super::schedule::{shared, side_by_side};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use crate::event::{Bytes, Event, Outcome, Record, Seen};
@@ -46,25 +44,16 @@ pub async fn resolve(
     stop: watch::Receiver<Stop>,
 ) -> (Vec<Finding>, Vec<(String, String)>) {
     let shared = shared(input, "resolve".into(), events, stop);
-    let forks = Arc::new(Semaphore::new(shared.input.options.forks.max(1)));
-    let mut running = JoinSet::new();
-    for (name, plan, steps) in hosts {
-        let (shared, forks) = (shared.clone(), forks.clone());
-        running.spawn(async move {
-            let _permit = forks.acquire_owned().await;
-            let mut walker = Walker::new(shared, plan, name.clone());
-            let found = ask(&mut walker, &steps).await;
-            let _end = walker.end().await;
-            (name, found)
-        });
-    }
+    let work = |mut walker: Walker, steps: Vec<OpenStep>| async move {
+        let found = ask(&mut walker, &steps).await;
+        (walker.end().await.host, found)
+    };
     let (mut findings, mut failures) = (Vec::new(), Vec::new());
-    while let Some(joined) = running.join_next().await {
-        match joined {
-            Ok((_, Ok(found))) => findings.extend(found),
-            Ok((name, Err(Halt::Host(failure)))) => failures.push((name, failure.to_string())),
-            Ok((name, Err(_))) => failures.push((name, "interrupted".into())),
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
+    for (name, found) in side_by_side(&shared, hosts, work).await {
+        match found {
+            Ok(found) => findings.extend(found),
+            Err(Halt::Host(failure)) => failures.push((name, failure.to_string())),
+            Err(_) => failures.push((name, "interrupted".into())),
         }
     }
     (findings, failures)
@@ -81,11 +70,20 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Vec<Finding>, Ha
     for ((user, run), steps) in groups {
         walker.shell(&user, &[]).await?;
         // A run is named by letters and digits.
-        let ledger = Script::raw(format!("cat \"$st/runs/{run}/ledger\" 2>/dev/null; :"));
+        let ledger = Script::raw(format!(
+            "cat \"$st/runs/{run}/ledger\" 2>/dev/null
+            if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo working; fi 2>/dev/null"
+        ));
         let answer = probe(walker, &user, ledger, Vec::new()).await?;
         let ledger = Ledger::read(&answer);
+        // The shell of that run finishes what it has begun, and may have more lines to read.
+        let is_working = answer.ends_with(b"working\n") && steps.iter().any(|step| ledger.fate(step.seq) == Fate::Open);
         for step in steps {
-            let (outcome, message) = verdict(ledger.fate(step.seq));
+            let fate = ledger.fate(step.seq);
+            let (outcome, message) = match fate {
+                Fate::Open | Fate::NeverBegun if is_working => (Outcome::Unknown, "the host is still at work on it; ask again later"),
+                _ => verdict(fate),
+            };
             let mut record = None;
             if let (Outcome::Changed, Some(draft)) = (outcome, &step.draft) {
                 let mut whole = Record { kept: Bytes(ledger.kept(step.seq).to_vec()), ..draft.clone() };

@@ -1,18 +1,16 @@
 //! The way back: the changes of a run undone in reverse order, each only where nobody has changed it since.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, watch};
 
 use super::commit::in_own_words;
 use super::prepare::HostPlan;
-use super::schedule::{shared, summed, tell};
+use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use super::{Input, Shared};
-use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Quality, Record, RunEnd, RunStart, Seen, Step};
+use crate::event::{Bytes, Event, HostEnd, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Pattern, Script, push_quoted};
@@ -22,12 +20,7 @@ use crate::shell::{Pattern, Script, push_quoted};
 pub struct Reversal {
     /// Number by which the caller knows it.
     pub number: i64,
-    pub play: String,
-    pub task: String,
-    pub module: String,
-    pub file: String,
-    pub line: usize,
-    pub item: Option<serde_json::Value>,
+    pub place: Place,
     pub record: Record,
 }
 
@@ -36,7 +29,7 @@ impl Reversal {
     fn is_late(&self) -> bool {
         let text = String::from_utf8_lossy(&self.record.undo.script.0);
         let mut words = text.split([' ', '\'']);
-        self.module == "service" && words.any(|word| ["restart", "reload", "daemon-reload", "service_reread"].contains(&word))
+        self.place.module == "service" && words.any(|word| ["restart", "reload", "daemon-reload", "service_reread"].contains(&word))
     }
 }
 
@@ -64,28 +57,16 @@ pub async fn roll_back(
     let options = &shared.input.options;
     tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: options.command.clone(), hosts: names.clone(), check: options.check }));
     tell(&shared, Event::Batch { hosts: names.clone() });
-    let forks = Arc::new(Semaphore::new(options.forks.max(1)));
-    let mut running = JoinSet::new();
-    for (name, plan, steps) in hosts {
-        let (shared, forks) = (shared.clone(), forks.clone());
-        running.spawn(async move {
-            let _permit = forks.acquire_owned().await;
-            let mut undoing = Undoing { walker: Walker::new(shared, plan, name), force, undone: Vec::new(), incomplete: false };
-            undoing.run(steps).await;
-            (undoing.walker.end().await, undoing.undone, undoing.incomplete)
-        });
-    }
+    let work = |walker, steps| async move {
+        let mut undoing = Undoing { walker, force, undone: Vec::new(), incomplete: false };
+        undoing.run(steps).await;
+        (undoing.walker.end().await, undoing.undone, undoing.incomplete)
+    };
     let (mut ends, mut undone, mut incomplete) = (Vec::new(), Vec::new(), false);
-    while let Some(joined) = running.join_next().await {
-        match joined {
-            Ok((end, numbers, left)) => {
-                incomplete |= left || end.obstacle.is_none() && !matches!(end.outcome, Outcome::Ok | Outcome::Changed | Outcome::Skipped);
-                ends.push(end);
-                undone.extend(numbers);
-            }
-            // A bug of ours must not look like success.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+    for (end, numbers, left) in side_by_side(&shared, hosts, work).await {
+        incomplete |= left || end.obstacle.is_none() && !matches!(end.outcome, Outcome::Ok | Outcome::Changed | Outcome::Skipped);
+        ends.push(end);
+        undone.extend(numbers);
     }
     ends.sort_by_key(|end| names.iter().position(|name| *name == end.host));
     let exit = match () {
@@ -181,15 +162,8 @@ impl Undoing {
 
     async fn remember(&mut self, steps: &[Reversal], numbers: &[u32]) -> Result<(), Halt> {
         let Some(memory) = self.walker.shared.input.memory.clone() else { return Ok(()) };
-        let intent = |(step, &seq): (&Reversal, &u32)| Intent {
-            host: self.walker.name.clone(),
-            seq,
-            task: step.task.clone(),
-            module: step.module.clone(),
-            file: step.file.clone(),
-            line: step.line,
-            item: step.item.clone(),
-            draft: Record {
+        let intent = |(step, &seq): (&Reversal, &u32)| {
+            let draft = Record {
                 seq,
                 before: step.record.after.clone(),
                 after: None,
@@ -197,7 +171,8 @@ impl Undoing {
                 redo: step.record.undo.clone(),
                 kept: Bytes::default(),
                 ..step.record.clone()
-            },
+            };
+            step.place.intent(&self.walker.name, draft)
         };
         let intents = steps.iter().zip(numbers).map(intent).collect();
         if let Err(error) = memory.intend(intents).await {
@@ -310,19 +285,7 @@ impl Undoing {
 }
 
 fn event(walker: &Walker, step: &Reversal, seq: u32, outcome: Outcome, message: String) -> Step {
-    Step {
-        host: walker.name.clone(),
-        seq,
-        play: step.play.clone(),
-        task: step.task.clone(),
-        module: step.module.clone(),
-        file: step.file.clone(),
-        line: step.line,
-        item: step.item.clone(),
-        outcome,
-        message,
-        ..Step::default()
-    }
+    Step { seq, outcome, message, ..step.place.step(&walker.name) }
 }
 
 fn undone(step: &Reversal) -> String {
@@ -365,7 +328,7 @@ fn reversed(step: &Reversal) -> Guarded {
         apply = plain.as_bytes().to_vec();
     }
     Guarded {
-        label: format!("undo {} {}", step.module, step.task).replace('\n', " "),
+        label: format!("undo {} {}", step.place.module, step.place.task).replace('\n', " "),
         probe: if asks { script(&record.probe) } else { Script::default() },
         keep: script(&record.redo.keep),
         apply: Script::raw(apply),
@@ -408,7 +371,7 @@ mod tests {
             group: false,
             limit_seconds: 1,
         };
-        Reversal { number, play: String::new(), task: String::new(), module: module.into(), file: String::new(), line: 1, item: None, record }
+        Reversal { number, place: Place { module: module.into(), ..Place::default() }, record }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::prepare::{PlayHosts, Prepared};
+use super::prepare::{HostPlan, PlayHosts, Prepared};
 use super::walk::{PlayAt, Walker};
 use super::{Input, Shared, load};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Totals, exit_code};
@@ -87,6 +87,33 @@ pub async fn execute(
     };
     tell(&shared, Event::RunEnd(RunEnd { totals, exit, time: begun.elapsed() }));
     (ends, exit)
+}
+
+/// Works on hosts side by side, each with something of its own to do, as many at once as the options say. Gives what comes
+/// back from each, in the order in which they end.
+pub(super) async fn side_by_side<S, T: Send + 'static, W: Future<Output = T> + Send + 'static>(
+    shared: &Arc<Shared>,
+    hosts: Vec<(String, HostPlan, S)>,
+    work: impl Fn(Walker, S) -> W,
+) -> Vec<T> {
+    let forks = Arc::new(Semaphore::new(shared.input.options.forks.max(1)));
+    let mut running = JoinSet::new();
+    for (name, plan, own) in hosts {
+        let (working, forks) = (work(Walker::new(shared.clone(), plan, name), own), forks.clone());
+        running.spawn(async move {
+            let _permit = forks.acquire_owned().await;
+            working.await
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(joined) = running.join_next().await {
+        match joined {
+            Ok(one) => all.push(one),
+            // A bug of ours must not look like success.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    all
 }
 
 /// What all hosts of a run share.

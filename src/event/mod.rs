@@ -111,6 +111,39 @@ pub struct Step {
     pub time: Duration,
 }
 
+/// Which task a step is of, and where that stands, as an earlier run or a plan remembers it.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Place {
+    pub play: String,
+    pub task: String,
+    pub module: String,
+    pub file: String,
+    pub line: usize,
+    /// The item of a loop.
+    pub item: Option<serde_json::Value>,
+}
+
+impl Place {
+    /// A step there, of which nothing else is known yet.
+    pub fn step(&self, host: &str) -> Step {
+        let Self { play, task, module, file, line, item } = self.clone();
+        Step { host: host.to_owned(), play, task, module, file, line, item, ..Step::default() }
+    }
+
+    /// The intent to make a step there.
+    pub fn intent(&self, host: &str, draft: Record) -> Intent {
+        let Self { task, module, file, line, item, .. } = self.clone();
+        Intent { host: host.to_owned(), seq: draft.seq, task, module, file, line, item, draft }
+    }
+}
+
+impl From<&Step> for Place {
+    fn from(step: &Step) -> Self {
+        let Step { play, task, module, file, line, item, .. } = step.clone();
+        Self { play, task, module, file, line, item }
+    }
+}
+
 /// Why a host did not get to its end, where the exit code depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Obstacle {

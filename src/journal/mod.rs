@@ -79,6 +79,12 @@ pub struct Step {
 }
 
 impl Step {
+    /// Where its task stands.
+    pub fn place(&self) -> crate::event::Place {
+        let Self { play, task, module, file, line, item, .. } = self.clone();
+        crate::event::Place { play, task, module, file, line, item }
+    }
+
     /// Nobody knows how it ended.
     pub fn is_open(&self) -> bool {
         ["intended", "unknown"].contains(&self.outcome.as_str())

@@ -360,7 +360,7 @@ L() {
     core_clock
     core_owner="$$ $core_birth $core_boot $_up $1"
     core_ledger=$st/runs/$1/ledger
-    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "$3" >>"$core_ledger" || {
+    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" || {
       core_locked broken "the state folder $st cannot be written"
       return
     }
