@@ -44,7 +44,7 @@ pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Show
         return Ok(NO_HOST);
     }
     let journal = begin_journal(&mut input, &run, note)?;
-    let (exit, _) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
+    let (exit, ()) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
         let (_, exit) = engine::execute(input, prepared, run, events, stop).await;
         (exit, ())
     })?;
@@ -263,12 +263,11 @@ struct Heeded<W> {
 
 impl<W: Write> Heeded<W> {
     fn heed<T>(&self, result: std::io::Result<T>) -> std::io::Result<T> {
-        result.map_err(|error| {
+        result.inspect_err(|error| {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
                 let copy = std::io::Error::new(error.kind(), error.to_string());
                 self.trouble.lock().expect("nothing panics while it holds this lock").get_or_insert(copy);
             }
-            error
         })
     }
 }

@@ -144,7 +144,9 @@ impl Plan {
                 *totals.entry(outcome).or_default() += 1;
                 events.push(Event::Step(Box::new(shown(host, step, outcome))));
             }
-            totals.iter().for_each(|(outcome, count)| *all.entry(*outcome).or_default() += count);
+            for (outcome, count) in &totals {
+                *all.entry(*outcome).or_default() += count;
+            }
             let outcome = if totals.contains_key(&Outcome::Changed) { Outcome::Changed } else { Outcome::Ok };
             events.push(Event::HostEnd(Box::new(HostEnd { host: host.clone(), outcome, message: String::new(), totals, obstacle: None, pending_handlers: Vec::new() })));
         }

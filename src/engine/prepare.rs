@@ -125,9 +125,8 @@ fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<Stri
     }
     let mut chosen = chosen.unwrap_or_else(|| input.inventory.hosts.keys().cloned().collect());
     for text in &options.exclude {
-        for host in find(text, "-x") {
-            chosen.remove(&host);
-        }
+        let left_out = find(text, "-x");
+        chosen.retain(|host| !left_out.contains(host));
     }
     Some(chosen)
 }
@@ -419,7 +418,7 @@ impl Check<'_> {
         /// More items than these are taken to be like the others.
         const ITEMS: usize = 200;
         let Some(repeat) = &task.repeat else { return vec![bindings.to_vec()] };
-        let scope = self.plan.view.task_scope(self.input, self.play, task, &bindings, &self.results);
+        let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
         let items = match step::items(&scope, &repeat.items) {
             Ok(Filled::Now(items)) => items.into_iter().take(ITEMS).map(Some).collect(),
             Ok(Filled::Later(_)) => vec![None],

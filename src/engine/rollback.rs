@@ -254,7 +254,7 @@ impl Undoing {
                 (Some(Came::Answered { status, stdout }), Some(after)) if !self.force && (*status != after.status || *stdout != after.stdout.0) => {
                     self.incomplete = true;
                     (outcome, diff) = (Outcome::Failed, edit(step, stdout));
-                    message = "would not be undone, since somebody has changed it afterwards".to_owned();
+                    message = "would not be undone, since somebody has changed it afterwards".into();
                 }
                 (Some(Came::Unknown(failure)), _) => return Err(Halt::Host(failure.clone())),
                 _ => {}

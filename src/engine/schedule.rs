@@ -65,7 +65,7 @@ pub async fn execute(
         hosts: order.clone(),
         check: options.check,
     }));
-    let mut fleet = Fleet { shared: shared.clone(), walkers: HashMap::new(), ended: BTreeMap::new(), never_started: Vec::new() };
+    let mut fleet = Fleet { shared: shared.clone(), walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new() };
     for (name, plan) in prepared.hosts {
         fleet.walkers.insert(name.clone(), Walker::new(shared.clone(), plan, name));
     }
@@ -138,7 +138,7 @@ pub(super) fn tell(shared: &Shared, event: Event) {
 
 struct Fleet {
     shared: Arc<Shared>,
-    walkers: HashMap<String, Walker>,
+    walkers: BTreeMap<String, Walker>,
     ended: BTreeMap<String, HostEnd>,
     never_started: Vec<String>,
 }
@@ -219,7 +219,7 @@ impl Fleet {
         let interrupted = *self.shared.stop.borrow() != Stop::No;
         let left_out = std::mem::take(&mut self.never_started);
         let mut ending = JoinSet::new();
-        for (_, mut walker) in self.walkers.drain() {
+        for mut walker in std::mem::take(&mut self.walkers).into_values() {
             if left_out.contains(&walker.name) && interrupted {
                 walker.interrupted("the run was interrupted before all plays had begun here");
             } else if left_out.contains(&walker.name) && walker.outcome.is_none() {

@@ -206,7 +206,7 @@ impl Walker {
     /// channel. What their hosts have answered is forgotten with them, and asked again.
     async fn make_room(&mut self) {
         self.one_session = true;
-        for (_, shell) in self.shells.drain() {
+        for shell in std::mem::take(&mut self.shells).into_values() {
             shell.close().await;
         }
         for work in &mut self.todo {

@@ -63,7 +63,7 @@ pub(super) struct Walker {
     pub play: Arc<PlayAt>,
     pub todo: VecDeque<Work>,
     pub link: Option<Link>,
-    pub shells: HashMap<UserKey, Shell>,
+    pub shells: BTreeMap<UserKey, Shell>,
     /// The server allows no second session beside the first.
     pub one_session: bool,
     /// Temporary files that were sent ahead, until the change has moved them to their place.
@@ -132,7 +132,7 @@ impl Walker {
             play: Arc::new(PlayAt { playbook: 0, play: 0 }),
             todo: VecDeque::new(),
             link: None,
-            shells: HashMap::new(),
+            shells: BTreeMap::new(),
             one_session: false,
             uploads: Vec::new(),
             stop,
@@ -235,7 +235,7 @@ impl Walker {
     /// Takes leave of the host and reports how it went.
     pub async fn end(mut self) -> HostEnd {
         self.discard_uploads().await;
-        for (_, shell) in self.shells.drain() {
+        for shell in std::mem::take(&mut self.shells).into_values() {
             shell.close().await;
         }
         if let Some(link) = self.link.take() {

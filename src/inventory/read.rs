@@ -193,7 +193,7 @@ impl Builder {
         let depths = depths(&drafts);
         let mut in_groups: HashMap<String, Vec<String>> = HashMap::new();
         let mut groups = IndexMap::new();
-        for (name, draft) in drafts.iter() {
+        for (name, draft) in &drafts {
             let mut all = BTreeSet::new();
             let mut found: Vec<String> = Vec::new();
             collect(name, &drafts, &direct, &mut BTreeSet::new(), &mut |host| {

@@ -75,7 +75,9 @@ pub fn host_pattern(node: &Node, problems: &mut Vec<Diagnostic>) {
             }
         }
         Kind::List(items) if items.iter().all(|item| item.text().is_some()) && !items.is_empty() => {
-            items.iter().for_each(|item| host_pattern(item, problems));
+            for item in items {
+                host_pattern(item, problems);
+            }
         }
         _ => problems.push(Diagnostic::error("arg-type", &node.span, "`hosts` must be a host pattern in quotes").label(format!("this is {}", node.what()))),
     }

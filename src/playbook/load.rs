@@ -15,13 +15,10 @@ pub fn load(paths: &[PathBuf], registry: Registry, sources: &mut Sources, proble
     for path in paths {
         let mut files = Files { sources, underway: Vec::new() };
         let shown = path.display().to_string();
-        match files.open(path, None, problems) {
-            Some(tree) => {
-                let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-                let plays = read::plays(&tree, &folder, registry, &mut files, problems);
-                playbooks.push(Playbook { path: shown, plays });
-            }
-            None => continue,
+        if let Some(tree) = files.open(path, None, problems) {
+            let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+            let plays = read::plays(&tree, &folder, registry, &mut files, problems);
+            playbooks.push(Playbook { path: shown, plays });
         }
     }
     playbooks

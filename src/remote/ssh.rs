@@ -239,10 +239,7 @@ async fn with_agent(
         if tried.len() >= MOST_TRIES {
             break;
         }
-        let hash = match key.algorithm().is_rsa() {
-            true => handle.best_supported_rsa_hash().await.ok().flatten().unwrap_or(Some(HashAlg::Sha256)),
-            false => None,
-        };
+        let hash = if key.algorithm().is_rsa() { handle.best_supported_rsa_hash().await.ok().flatten().unwrap_or(Some(HashAlg::Sha256)) } else { None };
         tried.push(format!("agent key {comment}"));
         let answer = handle.authenticate_publickey_with(&target.user, key, hash, &mut agent).await;
         if matches!(answer, Ok(AuthResult::Success)) {

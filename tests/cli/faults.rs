@@ -475,7 +475,7 @@ fn a_lock_that_is_held_is_not_forgiven() {
     let fleet = one();
     let long = fleet.write("long.toml", "hosts = 'all'\n[[task]]\nshell = { cmd = 'sleep 3', always = true }\n").display().to_string();
     let mut first = mutate(&fleet, &["apply", &long]).stdout(Stdio::null()).spawn().expect("the program runs");
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(1));
     let ran = apply(&fleet, "hosts = 'all'\nignore_errors = true\n[[task]]\nfile = { path = '~/x', state = 'touch' }\n[[task]]\nping = {}\n", &[]);
     assert_eq!((ran.exit, ran.document["hosts"]["alpha"]["outcome"].as_str()), (8, Some("failed")), "{}", ran.document);
     assert!(first.wait().expect("the first run ends").success());

@@ -123,7 +123,7 @@ impl Look {
                 let mut fields = text.split(' ');
                 look.links = fields.next()?.parse().ok()?;
                 look.size_bytes = fields.next()?.parse().ok()?;
-                look.sha256 = fields.next()?.to_owned();
+                look.sha256 = fields.next()?.into();
             }
             _ => {}
         }

@@ -96,11 +96,11 @@ dest = '~/f'"#, &[], "absent -> file");
     law::<Copy>("echo old >f; chmod 640 f", r#"content = "new\n"
 dest = '~/f'"#, &[], "old content -> new content");
     // 0600 -> 0644
-    law::<Copy>(r#"printf 'new\n' >f; chmod 600 f"#, r#"content = "new\n"
+    law::<Copy>(r"printf 'new\n' >f; chmod 600 f", r#"content = "new\n"
 dest = '~/f'
 mode = '0644'"#, &[], "0600 -> 0644");
     // replaced through an upload
-    law::<Copy>(r#"printf 'a\0b' >f"#, "src = 'bin'\ndest = '~/f'", &[("bin", file(&(0..40_000_u32).map(|at| (at % 256) as u8).collect::<Vec<_>>()))], "old content -> new content");
+    law::<Copy>(r"printf 'a\0b' >f", "src = 'bin'\ndest = '~/f'", &[("bin", file(&(0..=255_u8).cycle().take(40_000).collect::<Vec<_>>()))], "old content -> new content");
     // error (the folder does not exist)
     law::<Copy>("", "content = 'x'\ndest = '~/no/such/f'", &[], "error: the folder ~/no/such does not exist; make it with a `file` task first");
     // in place
@@ -143,20 +143,20 @@ dest = "~/d 'q'/""#, &[("t.j2", file(b"hello\n"))], "old content -> new content"
 #[test]
 fn lineinfile_keeps_the_laws() {
     // last `a=` replaced
-    law::<Lineinfile>(r#"printf 'a=1\nb=2\na=3\n' >f"#, "path = '~/f'\nregexp = '^a='\nline = 'a=9'", &[], "old content -> new content");
+    law::<Lineinfile>(r"printf 'a=1\nb=2\na=3\n' >f", "path = '~/f'\nregexp = '^a='\nline = 'a=9'", &[], "old content -> new content");
     // BOM, CRLF, `\377` and the missing newline stay
-    law::<Lineinfile>(r#"printf '\357\273\277a=1\r\nb\377\r\nlast' >f; chmod 604 f"#, "path = '~/f'\nregexp = '^a='\nline = 'a=2'", &[], "old content -> new content");
+    law::<Lineinfile>(r"printf '\357\273\277a=1\r\nb\377\r\nlast' >f; chmod 604 f", "path = '~/f'\nregexp = '^a='\nline = 'a=2'", &[], "old content -> new content");
     // added at the end, NUL stays
-    law::<Lineinfile>(r#"printf 'x\0y\nb\n' >f"#, "path = '~/f'\nline = 'c'", &[], "old content -> new content");
+    law::<Lineinfile>(r"printf 'x\0y\nb\n' >f", "path = '~/f'\nline = 'c'", &[], "old content -> new content");
     // after `#h`
-    law::<Lineinfile>(r#"printf 'a\n#h\nb\n' >f"#, "path = '~/f'\nline = 'n'\ninsertafter = '^#h'", &[], "old content -> new content");
+    law::<Lineinfile>(r"printf 'a\n#h\nb\n' >f", "path = '~/f'\nline = 'n'\ninsertafter = '^#h'", &[], "old content -> new content");
     // `k = new # why` (in place afterwards)
-    law::<Lineinfile>(r#"printf 'k = old # why\n' >f"#, r#"path = '~/f'
+    law::<Lineinfile>(r"printf 'k = old # why\n' >f", r"path = '~/f'
 regexp = '^(k\s*=\s*)\S+(.*)$'
 line = '\1new\2'
-backrefs = true"#, &[], "old content -> new content");
+backrefs = true", &[], "old content -> new content");
     // `b` alone
-    law::<Lineinfile>(r#"printf '#a\nb\n#c' >f"#, "path = '~/f'\nregexp = '^#'\nstate = 'absent'", &[], "old content -> new content");
+    law::<Lineinfile>(r"printf '#a\nb\n#c' >f", "path = '~/f'\nregexp = '^#'\nstate = 'absent'", &[], "old content -> new content");
     // absent -> file
     law::<Lineinfile>("", "path = '~/f'\nline = 'x'\ncreate = true\nmode = '0600'", &[], "absent -> file");
     // error (does not exist)

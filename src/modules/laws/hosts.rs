@@ -1,6 +1,8 @@
 //! The laws of what only a real host can show: packages, services, accounts. On the hosts of the lab, whose script
 //! `MUTATE_LAB` names; without it nothing here runs.
 
+#![allow(clippy::print_stdout, reason = "a test that did not run says so, and one that measures says what")]
+
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
