@@ -199,7 +199,7 @@ impl Applying {
             End::Skipped => (Outcome::Cancelled, "not begun, since a step before it failed".into()),
             End::Conflict => {
                 self.walker.obstacle = Some(Obstacle::Stale);
-                (Outcome::Failed, "the host is no longer as it was when the plan was made".into())
+                (Outcome::Failed, "not as it was when the plan was made: an earlier step of the plan has changed this, or somebody else; make a new plan for the rest".into())
             }
             End::Refused => (Outcome::Failed, String::from_utf8_lossy(&done.answer).trim().to_owned()),
             End::Unconverged => (Outcome::Failed, "it was applied, but the host is not as the plan says".into()),
