@@ -63,7 +63,9 @@ fn line(run: &Run) -> String {
         Some(exit) => format!("exit {exit}, changed={} failed={}", count("changed"), count("failed") + count("unreachable") + count("unknown")),
         None => "never ended".to_owned(),
     });
-    let playbooks: Vec<&str> = run.arguments.iter().map(String::as_str).filter(|word| word.ends_with(".toml") && run.files.iter().any(|(path, _)| path == word)).collect();
+    let inventories: Vec<&String> = run.arguments.windows(2).filter(|pair| pair[0] == "-i" || pair[0] == "--inventory").map(|pair| &pair[1]).collect();
+    let is_playbook = |word: &&String| word.ends_with(".toml") && !inventories.contains(word) && run.files.iter().any(|(path, _)| path == *word);
+    let playbooks: Vec<&str> = run.arguments.iter().filter(is_playbook).map(String::as_str).collect();
     if !playbooks.is_empty() {
         text.push_str(&format!("  {}", playbooks.join(" ")));
     }

@@ -140,6 +140,9 @@ fn the_journal_knows_who_changed_what() {
     assert!(blame.contains("ticket 42") && blame.contains("+two") && blame.contains("line ("), "{blame}");
     let (_, history) = said(&fleet, &["history", "--host", "alpha"]);
     assert!(history.contains("play.toml") && history.contains("ticket 42"), "{history}");
+    // The inventory is no playbook.
+    let inventory = fleet.inventory.display().to_string();
+    assert!(!history.contains(&inventory), "{history}");
     assert!(said(&fleet, &["history", "--host", "beta"]).1.contains("no run fits"));
     let run = history.split_whitespace().next().expect("a name").to_owned();
     let (_, shown) = said(&fleet, &["show", &run[20..], "-D"]);
