@@ -104,7 +104,7 @@ impl Applying {
                         stale = true;
                         let mut event = event(&self.walker, step, 0, Outcome::Failed, "the host is no longer as it was when the plan was made; nothing was changed here".into());
                         event.diff = crate::module::diff::unified("what the host answers", Some(&before.stdout.0), Some(stdout));
-                        self.count(event);
+                        self.walker.tell_step(event);
                     }
                     Came::Unknown(failure) => return Err(Halt::Host(failure)),
                     _ => return Err(self.walker.not_begun(&user)),
@@ -123,7 +123,7 @@ impl Applying {
         while let Some(first) = rest.first() {
             let Some(deed) = &first.pin.deed else {
                 let event = event(&self.walker, first, 0, Outcome::Ok, String::new());
-                self.count(event);
+                self.walker.tell_step(event);
                 rest = &rest[1..];
                 continue;
             };
@@ -138,7 +138,7 @@ impl Applying {
                     Err(failure @ (HostFailure::Lost(_) | HostFailure::Damage(_))) => return Err(Halt::Host(failure)),
                     Err(failure) => {
                         let event = event(&self.walker, first, 0, Outcome::Failed, failure.to_string());
-                        self.count(event);
+                        self.walker.tell_step(event);
                         return Err(Halt::Failed);
                     }
                 }
@@ -166,23 +166,15 @@ impl Applying {
             numbers.push(seq);
             intents.push(step.place.intent(&self.walker.name, Record { seq, ..record.clone() }));
         }
-        if let Some(memory) = self.walker.shared.input.memory.clone()
-            && let Err(error) = memory.intend(intents).await
-        {
-            self.walker.message = format!("nothing was changed, since the journal could not take it down: {error:#}");
-            self.walker.worsen(Outcome::Failed);
-            return Err(Halt::Failed);
-        }
-        let commits: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
-        let results = self.walker.fly_locked(user, frames).await?;
-        let results = results.into_iter().zip(commits).filter(|(_, is_commit)| *is_commit).map(|(result, _)| result);
+        self.walker.intend(intents, "changed").await?;
+        let results = self.walker.fly_changes(user, frames).await?;
         for ((step, seq), result) in steps.iter().zip(numbers).zip(results) {
             match &result.outcome {
                 Came::Ended(done) => self.ended(step, seq, &result, done)?,
                 Came::Unknown(failure) => {
                     let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
                     let event = event(&self.walker, step, seq, Outcome::Unknown, message);
-                    self.count(event);
+                    self.walker.tell_step(event);
                     return Err(Halt::Host(failure.clone()));
                 }
                 _ => return Err(self.walker.not_begun(user)),
@@ -226,15 +218,8 @@ impl Applying {
             self.walker.uploads.clear();
         }
         let failed = outcome == Outcome::Failed && !event.forgiven;
-        self.count(event);
+        self.walker.tell_step(event);
         if failed { Err(Halt::Failed) } else { Ok(()) }
-    }
-
-    fn count(&mut self, event: Step) {
-        let counted = if event.forgiven { Outcome::Ok } else { event.outcome };
-        *self.walker.totals.entry(counted).or_default() += 1;
-        self.walker.worsen(counted);
-        self.walker.tell(Event::Step(Box::new(event)));
     }
 }
 

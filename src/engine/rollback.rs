@@ -10,7 +10,7 @@ use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use super::{Input, Shared};
-use crate::event::{Bytes, Event, HostEnd, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step};
+use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Pattern, Script, push_quoted};
@@ -80,6 +80,24 @@ pub async fn roll_back(
     (ends, exit, undone)
 }
 
+impl Walker {
+    /// The journal knows of changes before the host hears of them. Where that cannot be, nothing is done.
+    pub(super) async fn intend(&mut self, intents: Vec<Intent>, done: &str) -> Result<(), Halt> {
+        let Some(memory) = self.shared.input.memory.clone() else { return Ok(()) };
+        let Err(error) = memory.intend(intents).await else { return Ok(()) };
+        self.message = format!("nothing was {done}, since the journal could not take it down: {error:#}");
+        self.worsen(Outcome::Failed);
+        Err(Halt::Failed)
+    }
+
+    /// As [`Walker::fly_locked`], and gives the results of the changes alone.
+    pub(super) async fn fly_changes(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+        let changes: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
+        let results = self.fly_locked(user, frames).await?;
+        Ok(results.into_iter().zip(changes).filter(|(_, is_change)| *is_change).map(|(result, _)| result).collect())
+    }
+}
+
 /// One host on its way back.
 struct Undoing {
     walker: Walker,
@@ -140,9 +158,7 @@ impl Undoing {
             frames.push(Frame { seq, verb: Verb::Commit(Box::new(reversed(step))), libraries, limit });
         }
         self.remember(steps, &numbers).await?;
-        let commits: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
-        let results = self.walker.fly_locked(&user, frames).await?;
-        let results = results.into_iter().zip(commits).filter(|(_, is_commit)| *is_commit).map(|(result, _)| result);
+        let results = self.walker.fly_changes(&user, frames).await?;
         for (at, (step, result)) in steps.iter().zip(results).enumerate() {
             let seq = numbers[at];
             match &result.outcome {
@@ -161,7 +177,6 @@ impl Undoing {
     }
 
     async fn remember(&mut self, steps: &[Reversal], numbers: &[u32]) -> Result<(), Halt> {
-        let Some(memory) = self.walker.shared.input.memory.clone() else { return Ok(()) };
         let intent = |(step, &seq): (&Reversal, &u32)| {
             let draft = Record {
                 seq,
@@ -175,13 +190,7 @@ impl Undoing {
             step.place.intent(&self.walker.name, draft)
         };
         let intents = steps.iter().zip(numbers).map(intent).collect();
-        if let Err(error) = memory.intend(intents).await {
-            self.incomplete = true;
-            self.walker.message = format!("nothing was undone, since the journal could not take it down: {error:#}");
-            self.walker.worsen(Outcome::Failed);
-            return Err(Halt::Failed);
-        }
-        Ok(())
+        self.walker.intend(intents, "undone").await.inspect_err(|_| self.incomplete = true)
     }
 
     fn ended(&mut self, step: &Reversal, seq: u32, result: &FrameResult, done: &Done) {
@@ -204,7 +213,7 @@ impl Undoing {
                 let message = "not undone, since somebody has changed it afterwards; --force undoes it all the same".to_owned();
                 let mut event = event(&self.walker, step, seq, Outcome::Failed, message);
                 (event.time, event.diff) = (result.time, edit(step, &done.answer));
-                self.count(event);
+                self.walker.tell_step(event);
             }
             _ => {
                 self.incomplete = true;
@@ -223,7 +232,7 @@ impl Undoing {
     fn cannot(&mut self, step: &Reversal, why: &str) {
         self.incomplete = true;
         let event = event(&self.walker, step, 0, Outcome::Failed, format!("cannot be undone: {why}"));
-        self.count(event);
+        self.walker.tell_step(event);
     }
 
     /// What would be undone, and what somebody has changed since. Nothing is written on the host.
@@ -262,7 +271,7 @@ impl Undoing {
             let mut event = event(&self.walker, step, 0, outcome, message);
             event.planned = true;
             event.diff = diff;
-            self.count(event);
+            self.walker.tell_step(event);
         }
         Ok(steps.len())
     }
@@ -274,13 +283,7 @@ impl Undoing {
         if outcome == Outcome::Failed {
             event.stderr = in_own_words(&result.stderr.bytes()).1;
         }
-        self.count(event);
-    }
-
-    fn count(&mut self, event: Step) {
-        *self.walker.totals.entry(event.outcome).or_default() += 1;
-        self.walker.worsen(event.outcome);
-        self.walker.tell(Event::Step(Box::new(event)));
+        self.walker.tell_step(event);
     }
 }
 

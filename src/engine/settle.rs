@@ -266,14 +266,15 @@ impl Walker {
             pin: ending.pin,
             time,
         };
-        self.count(ending.outcome, forgiven);
-        self.tell(Event::Step(Box::new(event)));
+        self.tell_step(event);
     }
 
-    fn count(&mut self, outcome: Outcome, forgiven: bool) {
-        let counted = if forgiven { Outcome::Ok } else { outcome };
+    /// Counts a step that has ended, and tells of it.
+    pub(super) fn tell_step(&mut self, step: Step) {
+        let counted = if step.forgiven { Outcome::Ok } else { step.outcome };
         *self.totals.entry(counted).or_default() += 1;
         self.worsen(counted);
+        self.tell(Event::Step(Box::new(step)));
     }
 
     /// Ends a task that was decided without the host.
@@ -310,8 +311,7 @@ impl Walker {
             message: if hide && !message.is_empty() { step::HIDDEN.into() } else { message },
             ..Step::default()
         };
-        self.count(outcome, forgiven);
-        self.tell(Event::Step(Box::new(event)));
+        self.tell_step(event);
         if outcome == Outcome::Failed && !goes_on { self.unwind() } else { Ok(()) }
     }
 
