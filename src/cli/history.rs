@@ -174,6 +174,7 @@ fn events(run: &Run, hosts: &[Host], steps: &[Step]) -> Vec<Event> {
             message: host.message.clone(),
             totals: totals(&host.totals),
             obstacle: None,
+            undone: None,
             pending_handlers: Vec::new(),
         }))
     }));

@@ -96,7 +96,7 @@ pub fn limited(input: &engine::Input, common: &Common, host: &str) -> bool {
 }
 
 fn reversal(step: Step) -> Option<Reversal> {
-    Some(Reversal { number: step.number, place: step.place(), record: step.record? })
+    Some(Reversal { number: step.number, place: step.place(), record: step.record?, is_own: false })
 }
 
 /// What is about to be undone, and how well that can be done; equal lines of many hosts once.

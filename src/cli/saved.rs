@@ -148,7 +148,7 @@ impl Plan {
                 *all.entry(*outcome).or_default() += count;
             }
             let outcome = if totals.contains_key(&Outcome::Changed) { Outcome::Changed } else { Outcome::Ok };
-            events.push(Event::HostEnd(Box::new(HostEnd { host: host.clone(), outcome, message: String::new(), totals, obstacle: None, pending_handlers: Vec::new() })));
+            events.push(Event::HostEnd(Box::new(HostEnd { host: host.clone(), outcome, message: String::new(), totals, obstacle: None, undone: None, pending_handlers: Vec::new() })));
         }
         events.push(Event::RunEnd(RunEnd { totals: all, exit: 0, time: std::time::Duration::ZERO }));
         events

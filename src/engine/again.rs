@@ -79,7 +79,7 @@ impl Walker {
     async fn answers_now(&mut self, user: &UserKey, results: &[FrameResult], ledger: &Ledger<'_>) -> Result<Vec<(u32, Vec<u8>)>, Halt> {
         let frames: Vec<Frame> = results
             .iter()
-            .filter(|result| is_lost(result) && matches!(ledger.fate(result.seq), Fate::Ended(End::Changed | End::Unconverged, _)))
+            .filter(|result| is_lost(result) && matches!(ledger.fate(result.seq), Fate::Ended(End::Changed | End::Unconverged | End::Failed, _)))
             .filter_map(|result| self.ready(result.seq))
             .filter(|ready| matches!(ready.question, Question::Ask(_)))
             .filter_map(question_frame)

@@ -589,7 +589,8 @@ impl Walker {
             End::Refused | End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
         };
         ending = ending.change(change);
-        if done.end == End::Changed {
+        let left_something = matches!(done.end, End::Failed | End::Unconverged) && !change.apply.by_user && super::record::has_left_something(ready, done);
+        if done.end == End::Changed || left_something {
             ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes())));
         }
         ending.status = done.status;

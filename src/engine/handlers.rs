@@ -55,6 +55,7 @@ impl Walker {
         for at in 0..count {
             let (id, _) = handler_id(&self.shared, &self.play, at);
             if pending.iter().any(|pending| pending.id == id) {
+                self.inherited.insert(at);
                 let shells = self.notified.entry(at).or_default();
                 if !shells.contains(user) {
                     shells.push(user.clone());
@@ -99,6 +100,17 @@ impl Walker {
     /// A shell that only made room for another is opened again.
     async fn has_shell(&mut self, user: &UserKey) -> bool {
         self.shells.get(user).is_some_and(Shell::is_open) || self.one_session && self.shell(user, &[]).await.is_ok()
+    }
+
+    /// Handlers that only changes of this play have notified have nothing to do once these are undone.
+    pub(super) async fn forget_handlers(&mut self) {
+        for (at, shells) in std::mem::take(&mut self.notified) {
+            if self.inherited.contains(&at) {
+                self.notified.insert(at, shells);
+            } else {
+                self.clear(at, &shells).await;
+            }
+        }
     }
 
     async fn clear(&mut self, at: usize, shells: &[UserKey]) {

@@ -34,6 +34,12 @@ pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record
     }
 }
 
+/// Whether the host, after a change that failed, does not answer as it did before.
+pub fn has_left_something(ready: &Ready, done: &Done) -> bool {
+    let before = ready.answer.as_ref().filter(|answer| answer.status == 0 && matches!(ready.question, Question::Ask(_)));
+    !done.answer.is_empty() && before.is_some_and(|before| before.stdout != done.answer)
+}
+
 /// What is known of a change before it is made.
 fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
     let asks = matches!(ready.question, Question::Ask(_));

@@ -10,7 +10,7 @@ use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use super::{Input, Shared};
-use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step};
+use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step, Undone};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Pattern, Script, push_quoted};
@@ -22,6 +22,8 @@ pub struct Reversal {
     pub number: i64,
     pub place: Place,
     pub record: Record,
+    /// It is a change of the very run that undoes it, which knows it by this number.
+    pub is_own: bool,
 }
 
 impl Reversal {
@@ -57,9 +59,11 @@ pub async fn roll_back(
     let options = &shared.input.options;
     tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: options.command.clone(), hosts: names.clone(), check: options.check }));
     tell(&shared, Event::Batch { hosts: names.clone() });
-    let work = |walker, steps| async move {
-        let mut undoing = Undoing { walker, force, undone: Vec::new(), incomplete: false };
-        undoing.run(steps).await;
+    let work = |walker, steps: Vec<Reversal>| async move {
+        let mut undoing = Undoing::new(walker, force);
+        undoing.walker.started = true;
+        undoing.walker.tell(Event::HostStart { host: undoing.walker.name.clone() });
+        undoing.run(&steps).await;
         (undoing.walker.end().await, undoing.undone, undoing.incomplete)
     };
     let (mut ends, mut undone, mut incomplete) = (Vec::new(), Vec::new(), false);
@@ -107,12 +111,38 @@ struct Undoing {
     incomplete: bool,
 }
 
+/// Undoes what the present play has changed on a host, since the play has failed.
+pub(super) async fn take_back(mut walker: Walker) -> Walker {
+    let steps = in_order(std::mem::take(&mut walker.made));
+    let mut undoing = Undoing::new(walker, false);
+    undoing.run(&steps).await;
+    let Undoing { mut walker, incomplete, .. } = undoing;
+    if !incomplete {
+        walker.forget_handlers().await;
+    }
+    for shell in walker.shells.values_mut() {
+        shell.unlock().await;
+    }
+    let (undone, message) = if incomplete {
+        (Undone::InPart, "rolled back in part, since the play has failed: something is left of its changes")
+    } else {
+        (Undone::Completely, "rolled back, since the play has failed: its changes here are undone")
+    };
+    walker.undone = walker.undone.max(Some(undone));
+    walker.message = if walker.message.is_empty() { message.into() } else { format!("{}\n{message}", walker.message) };
+    // Where no step tells of a failure, the host itself counts as one.
+    walker.totals.entry(Outcome::Failed).or_insert(1);
+    walker.worsen(Outcome::Failed);
+    walker
+}
+
 impl Undoing {
-    async fn run(&mut self, steps: Vec<Reversal>) {
-        self.walker.started = true;
-        let name = self.walker.name.clone();
-        self.walker.tell(Event::HostStart { host: name });
-        let mut rest = steps.as_slice();
+    fn new(walker: Walker, force: bool) -> Self {
+        Self { walker, force, undone: Vec::new(), incomplete: false }
+    }
+
+    async fn run(&mut self, steps: &[Reversal]) {
+        let mut rest = steps;
         let ended = loop {
             let Some(first) = rest.first() else { break Ok(()) };
             if first.record.undo.quality == Quality::Impossible {
@@ -130,7 +160,10 @@ impl Undoing {
         };
         match ended {
             Ok(()) | Err(Halt::Failed | Halt::EndPlay) => {}
-            Err(Halt::Stopped) => self.walker.interrupted("interrupted"),
+            Err(Halt::Stopped) => {
+                self.incomplete = true;
+                self.walker.interrupted("interrupted");
+            }
             Err(Halt::Host(failure)) => {
                 self.incomplete = true;
                 self.walker.host_failure(&failure);
@@ -279,7 +312,8 @@ impl Undoing {
     fn tell(&mut self, step: &Reversal, seq: u32, outcome: Outcome, message: String, record: Option<Box<Record>>, result: &FrameResult) {
         let mut event = event(&self.walker, step, seq, outcome, message);
         event.time = result.time;
-        event.record = record;
+        // A run that has undone something itself has nothing there that could be undone.
+        event.record = record.filter(|_| !step.is_own);
         if outcome == Outcome::Failed {
             event.stderr = in_own_words(&result.stderr.bytes()).1;
         }
@@ -288,7 +322,8 @@ impl Undoing {
 }
 
 fn event(walker: &Walker, step: &Reversal, seq: u32, outcome: Outcome, message: String) -> Step {
-    Step { seq, outcome, message, ..step.place.step(&walker.name) }
+    let undoes = step.is_own.then(|| u32::try_from(step.number).unwrap_or(0));
+    Step { seq, outcome, message, undoes, ..step.place.step(&walker.name) }
 }
 
 fn undone(step: &Reversal) -> String {
@@ -374,7 +409,7 @@ mod tests {
             group: false,
             limit_seconds: 1,
         };
-        Reversal { number, place: Place { module: module.into(), ..Place::default() }, record }
+        Reversal { number, place: Place { module: module.into(), ..Place::default() }, record, is_own: false }
     }
 
     #[test]

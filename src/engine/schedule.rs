@@ -8,6 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::prepare::{HostPlan, PlayHosts, Prepared};
+use super::rollback::take_back;
 use super::walk::{PlayAt, Walker};
 use super::{Input, Shared, load};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Totals, exit_code};
@@ -76,6 +77,7 @@ pub async fn execute(
             continue;
         }
         halted = !fleet.play(at).await;
+        fleet.end_finished().await;
     }
     fleet.end_all().await;
     let interrupted = *stop.borrow() != Stop::No;
@@ -105,15 +107,21 @@ pub(super) async fn side_by_side<S, T: Send + 'static, W: Future<Output = T> + S
             working.await
         });
     }
+    join_all(running).await
+}
+
+/// What comes back from each, in the order in which they end.
+async fn join_all<T: 'static>(mut running: JoinSet<T>) -> Vec<T> {
     let mut all = Vec::new();
     while let Some(joined) = running.join_next().await {
-        match joined {
-            Ok(one) => all.push(one),
-            // A bug of ours must not look like success.
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        all.push(heard(joined));
     }
     all
+}
+
+/// What a task gave. A bug of ours must not look like success.
+fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
+    joined.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
 /// What all hosts of a run share.
@@ -159,10 +167,12 @@ impl Fleet {
             failed += self.batch(&play_at, batch).await;
             rest = later;
             batch_number += 1;
-            let too_many = play.max_fail.is_some_and(|limit| failed > limit.of(hosts.len()));
+            let too_many = play.is_too_many(failed, hosts.len());
             let all = failed > 0 && failed >= hosts.len() - rest.len() && !play.serial.is_empty();
             if too_many || all && !rest.is_empty() {
                 self.leave_out(rest);
+                let touched = &hosts[..hosts.len() - rest.len()];
+                self.take_back(touched).await;
                 return false;
             }
             if *self.shared.stop.borrow() != Stop::No {
@@ -171,6 +181,31 @@ impl Fleet {
             }
         }
         true
+    }
+
+    /// Undoes what the play that has just failed has changed on these hosts, where it wants that.
+    async fn take_back(&mut self, hosts: &[String]) {
+        if *self.shared.stop.borrow() != Stop::No {
+            return;
+        }
+        let (touched, left): (Vec<Walker>, Vec<Walker>) = hosts.iter().filter_map(|name| self.walkers.remove(name)).partition(|walker| !walker.made.is_empty());
+        self.walkers.extend(left.into_iter().map(|walker| (walker.name.clone(), walker)));
+        if touched.is_empty() {
+            return;
+        }
+        tell(&self.shared, Event::Batch { hosts: touched.iter().map(|walker| walker.name.clone()).collect() });
+        let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
+        let mut running = JoinSet::new();
+        for walker in touched {
+            let forks = forks.clone();
+            running.spawn(async move {
+                let _permit = forks.acquire_owned().await;
+                take_back(walker).await
+            });
+        }
+        for walker in join_all(running).await {
+            self.walkers.insert(walker.name.clone(), walker);
+        }
     }
 
     /// Runs hosts at the same time, and gives back how many of them have failed.
@@ -195,13 +230,10 @@ impl Fleet {
         }
         let mut failed = 0;
         while let Some(joined) = running.join_next().await {
-            // A panic in a walker is a bug of ours; it must not look like success.
-            let walker = match joined {
-                Ok(walker) => walker,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            };
+            let walker = heard(joined);
             failed += usize::from(walker.has_failed());
-            if walker.goes_on() {
+            // What it has changed may have to be undone before it ends.
+            if walker.goes_on() || walker.may_roll_back() {
                 self.walkers.insert(walker.name.clone(), walker);
             } else {
                 let end = walker.end().await;
@@ -215,11 +247,24 @@ impl Fleet {
         self.never_started.extend(hosts.iter().cloned());
     }
 
+    /// Takes leave of hosts that were only kept so that their changes could be undone.
+    async fn end_finished(&mut self) {
+        let (going_on, finished) = std::mem::take(&mut self.walkers).into_iter().partition(|(_, walker)| walker.goes_on());
+        self.walkers = going_on;
+        self.end_these(finished).await;
+    }
+
+    async fn end_these(&mut self, walkers: BTreeMap<String, Walker>) {
+        let ending: JoinSet<HostEnd> = walkers.into_values().map(Walker::end).collect();
+        for end in join_all(ending).await {
+            self.ended.insert(end.host.clone(), end);
+        }
+    }
+
     async fn end_all(&mut self) {
         let interrupted = *self.shared.stop.borrow() != Stop::No;
         let left_out = std::mem::take(&mut self.never_started);
-        let mut ending = JoinSet::new();
-        for mut walker in std::mem::take(&mut self.walkers).into_values() {
+        for walker in self.walkers.values_mut() {
             if left_out.contains(&walker.name) && interrupted {
                 walker.interrupted("the run was interrupted before all plays had begun here");
             } else if left_out.contains(&walker.name) && walker.outcome.is_none() {
@@ -227,16 +272,9 @@ impl Fleet {
                 walker.totals.insert(Outcome::Skipped, 1);
                 walker.message = "not started: too many hosts had failed before".into();
             }
-            ending.spawn(walker.end());
         }
-        while let Some(joined) = ending.join_next().await {
-            match joined {
-                Ok(end) => {
-                    self.ended.insert(end.host.clone(), end);
-                }
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
-        }
+        let all = std::mem::take(&mut self.walkers);
+        self.end_these(all).await;
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use minijinja::Value;
 
+use super::rollback::Reversal;
 use super::step::{self, Bound, Ready};
 use super::walk::{Decided, Halt, Walker, Work};
 use crate::diag::Node;
-use crate::event::{Event, Outcome, Pin, Record, Step};
+use crate::event::{Event, Outcome, Pin, Place, Record, Step};
 use crate::module::{Answer, Change, Report};
-use crate::playbook::{Body, Task};
+use crate::playbook::{Body, OnFailure, Task};
 use crate::remote::FrameResult;
 use crate::template::{Entry, Filled, Layer};
 
@@ -262,8 +263,10 @@ impl Walker {
             stdout: if hide { Vec::new() } else { ending.stdout },
             stderr: if hide { Vec::new() } else { ending.stderr },
             data: if hide { serde_json::Map::new() } else { ending.report.data },
-            record: ending.record,
+            // What the playbook does not call a change leaves nothing to undo.
+            record: ending.record.filter(|_| matches!(ending.outcome, Outcome::Changed | Outcome::Failed)),
             pin: ending.pin,
+            undoes: None,
             time,
         };
         self.tell_step(event);
@@ -271,10 +274,22 @@ impl Walker {
 
     /// Counts a step that has ended, and tells of it.
     pub(super) fn tell_step(&mut self, step: Step) {
+        if let Some(record) = &step.record
+            && self.may_roll_back()
+        {
+            let place = Place { task: format!("undo: {}", step.task), ..Place::from(&step) };
+            self.made.push(Reversal { number: step.seq.into(), place, record: (**record).clone(), is_own: true });
+        }
         let counted = if step.forgiven { Outcome::Ok } else { step.outcome };
         *self.totals.entry(counted).or_default() += 1;
         self.worsen(counted);
         self.tell(Event::Step(Box::new(step)));
+    }
+
+    /// Whether what this play changes is undone when it fails.
+    pub(super) fn may_roll_back(&self) -> bool {
+        let playbooks = &self.shared.input.playbooks;
+        !self.shared.input.options.check && !playbooks.is_empty() && self.play.of(&self.shared).on_failure == OnFailure::Rollback
     }
 
     /// Ends a task that was decided without the host.

@@ -4,18 +4,19 @@
 //! questions travel in one probe flight, their changes in one commit flight, and what has ended leaves the queue at
 //! its front. What depends on a result that is not there yet waits: that is a knot.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use minijinja::Value;
 use tokio::sync::watch;
 
 use super::prepare::{HostPlan, unbound};
+use super::rollback::Reversal;
 use super::scope::facts_layer;
 use super::step::{self, Bound, Ready, Series, UserKey};
 use super::Shared;
 use crate::diag::Node;
-use crate::event::{Event, HostEnd, Obstacle, Outcome, Totals};
+use crate::event::{Event, HostEnd, Obstacle, Outcome, Totals, Undone};
 use crate::playbook::{Play, Task};
 use crate::remote::{HostFailure, Link, Shell, Stop};
 use crate::template::Layer;
@@ -75,7 +76,7 @@ pub(super) struct Walker {
     pub facts_layer: Arc<Layer>,
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// Collectors that a text has asked for in passing.
-    pub wanted_facts: std::collections::BTreeSet<String>,
+    pub wanted_facts: BTreeSet<String>,
     /// Results of the items of a loop so far.
     pub series: HashMap<usize, Vec<Value>>,
     /// How many changes have been made on this host.
@@ -92,6 +93,11 @@ pub(super) struct Walker {
     pub outcome: Option<Outcome>,
     pub message: String,
     pub obstacle: Option<Obstacle>,
+    /// What this play has changed here, where it may have to be undone.
+    pub made: Vec<Reversal>,
+    pub undone: Option<Undone>,
+    /// Handlers that an earlier run has left pending.
+    pub inherited: BTreeSet<usize>,
     pub started: bool,
     pub finished: bool,
     pub skipping_to_start: bool,
@@ -139,7 +145,7 @@ impl Walker {
             results: Arc::default(),
             facts_layer: Arc::new(facts_layer(&serde_json::Map::new())),
             facts: serde_json::Map::new(),
-            wanted_facts: std::collections::BTreeSet::new(),
+            wanted_facts: BTreeSet::new(),
             series: HashMap::new(),
             epoch: 0,
             planned_changes: 0,
@@ -151,6 +157,9 @@ impl Walker {
             outcome: None,
             message: String::new(),
             obstacle: None,
+            made: Vec::new(),
+            undone: None,
+            inherited: BTreeSet::new(),
             started: false,
             finished: false,
             skipping_to_start: skipping,
@@ -177,6 +186,8 @@ impl Walker {
         self.play = play;
         // Handlers that an earlier play left pending are its own business; this one may have some from earlier runs.
         self.notified.clear();
+        self.inherited.clear();
+        self.made.clear();
         let waiting: Vec<(UserKey, Vec<crate::remote::Pending>)> = self.shells.iter().map(|(user, shell)| (user.clone(), shell.pending.clone())).collect();
         for (user, pending) in waiting {
             self.remember_pending(&user, &pending);
@@ -254,6 +265,7 @@ impl Walker {
             message: std::mem::take(&mut self.message),
             totals: std::mem::take(&mut self.totals),
             obstacle: self.obstacle,
+            undone: self.undone,
             pending_handlers,
         };
         self.tell(Event::HostEnd(Box::new(end.clone())));

@@ -104,6 +104,8 @@ pub struct Step {
     pub stderr: Vec<u8>,
     /// What the module tells besides, such as `stat` or the value that `debug` shows.
     pub data: serde_json::Map<String, serde_json::Value>,
+    /// This step undoes the one of this number in the same run.
+    pub undoes: Option<u32>,
     /// How the change can be undone; `None` when nothing was changed.
     pub record: Option<Box<Record>>,
     /// In a check: everything that making the step later needs.
@@ -153,6 +155,23 @@ pub enum Obstacle {
     Stale,
 }
 
+/// How far the changes of a host were undone within the run that made them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Undone {
+    Completely,
+    /// Something is left of them.
+    InPart,
+}
+
+impl Undone {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Completely => "completely",
+            Self::InPart => "in part",
+        }
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct HostEnd {
     pub host: String,
@@ -160,6 +179,8 @@ pub struct HostEnd {
     pub message: String,
     pub totals: Totals,
     pub obstacle: Option<Obstacle>,
+    /// What was changed here was undone again within the run.
+    pub undone: Option<Undone>,
     /// Names of handlers that were notified and have not run.
     pub pending_handlers: Vec<String>,
 }
@@ -174,11 +195,14 @@ pub struct RunEnd {
 /// The exit code of a run: the worst of its hosts wins.
 pub fn exit_code(hosts: &[HostEnd], interrupted: bool) -> u8 {
     let any = |outcome: Outcome| hosts.iter().any(|host| host.outcome == outcome && host.obstacle.is_none());
+    let undone = |undone: Undone| hosts.iter().any(|host| host.undone == Some(undone));
     let blocked = |obstacle: Obstacle| hosts.iter().any(|host| host.obstacle == Some(obstacle));
     if interrupted {
         130
-    } else if any(Outcome::Unknown) {
+    } else if any(Outcome::Unknown) || undone(Undone::InPart) {
         7
+    } else if undone(Undone::Completely) {
+        6
     } else if any(Outcome::Failed) || any(Outcome::Cancelled) {
         // Without an interrupt nothing is cancelled; if it were, that would be no success.
         4

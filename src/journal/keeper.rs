@@ -160,6 +160,9 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
     .to_string();
     let record = step.record.as_ref().map(serde_json::to_string).transpose()?;
     let outcome = step.outcome.name();
+    if let (Some(undone), Outcome::Changed) = (step.undoes, step.outcome) {
+        transaction.prepare_cached("UPDATE steps SET undone_by = ?1 WHERE run = ?1 AND host = ?2 AND seq = ?3")?.execute(params![run, step.host, undone])?;
+    }
     if step.seq > 0 {
         let known = transaction
             .prepare_cached("UPDATE steps SET outcome = ?4, facts = ?5, record = coalesce(?6, CASE ?4 WHEN 'unknown' THEN record END), time = ?7 WHERE run = ?1 AND host = ?2 AND seq = ?3")?

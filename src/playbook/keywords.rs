@@ -106,6 +106,8 @@ pub struct PlayKeys {
     pub serial: Limits,
     pub max_fail: Option<Limits>,
     #[serde(default)]
+    pub on_failure: super::OnFailure,
+    #[serde(default)]
     pub vars_files: OneOrMany,
     pub timeout: Option<Lasting>,
     pub no_log: Option<bool>,

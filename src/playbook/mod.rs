@@ -39,9 +39,31 @@ pub struct Play {
     /// Sizes of the batches, as they were written: counts and percents.
     pub serial: Vec<Limit>,
     pub max_fail: Option<Limit>,
+    pub on_failure: OnFailure,
+}
+
+/// What becomes of a play when too many of its hosts have failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// Nothing more begins.
+    #[default]
+    Stop,
+    /// And what the play has changed is undone.
+    Rollback,
 }
 
 impl Play {
+    /// Whether so many failed hosts of so many are too many.
+    pub fn is_too_many(&self, failed: usize, hosts: usize) -> bool {
+        match (self.max_fail, self.on_failure) {
+            (Some(limit), _) => failed > limit.of(hosts),
+            // Whoever wants everything back, and names no number, means every failure.
+            (None, OnFailure::Rollback) => failed > 0,
+            (None, OnFailure::Stop) => false,
+        }
+    }
+
     /// Whether a handler has this name or listens to it.
     pub fn is_handled(&self, name: &str) -> bool {
         self.handlers.iter().any(|handler| handler.name.text() == Some(name) || handler.listen.iter().any(|topic| topic == name))

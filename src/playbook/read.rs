@@ -12,7 +12,7 @@ use crate::module::Registry;
 use crate::template::Layer;
 
 /// Keywords that a later version gives a meaning to; silently leaving them out would be worse than refusing them.
-const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle", "confirm", "health", "on_failure"];
+const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle", "confirm", "health"];
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 
@@ -99,7 +99,7 @@ impl Reader<'_, '_> {
                 self.unknown_in_play(&entry.key);
             }
         }
-        let typed = only(node, &known, &["name", "become", "serial", "max_fail", "vars_files", "timeout", "no_log", "check_mode", "tags", "roles"]);
+        let typed = only(node, &known, &["name", "become", "serial", "max_fail", "on_failure", "vars_files", "timeout", "no_log", "check_mode", "tags", "roles"]);
         let decoded: Option<PlayKeys> = decode_with(&typed, "key of a play", self.problems);
         let is_decoded = decoded.is_some();
         let keys = decoded.unwrap_or_default();
@@ -145,6 +145,7 @@ impl Reader<'_, '_> {
                 keys.serial.0
             },
             max_fail: keys.max_fail.and_then(|Limits(limits)| limits.first().copied()),
+            on_failure: keys.on_failure,
         };
         if self.problems.is_empty() && play.tasks.is_empty() && get("task").is_none() && get("roles").is_none() {
             let place = entries.first().map_or(&node.span, |entry| &entry.key.span);

@@ -293,6 +293,11 @@ C() {
         core_ask "$_probe"
         eval "case \$s:\$a in 0:$_pattern) ;; *) _outcome=unconverged ;; esac"
         ;;
+      failed*v*)
+        # What it has left behind.
+        core_ask "$_probe"
+        [ "$s" = 0 ] || a=''
+        ;;
     esac
     case $_outcome$_flags in
       changed*n*) _outcome=ran ;;

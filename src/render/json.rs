@@ -149,6 +149,9 @@ fn fields(step: &Step) -> Map<String, Value> {
     if step.is_handler {
         fields.insert("handler".into(), true.into());
     }
+    if step.undoes.is_some() {
+        fields.insert("undo".into(), true.into());
+    }
     if step.forgiven {
         fields.insert("ignored".into(), true.into());
     }
@@ -170,6 +173,9 @@ fn host_fields(end: &HostEnd) -> Map<String, Value> {
     let totals: Map<String, Value> =
         Outcome::ALL.iter().filter_map(|outcome| end.totals.get(outcome).map(|&count| (outcome.name().to_owned(), count.into()))).collect();
     fields.insert("totals".into(), Value::Object(totals));
+    if let Some(undone) = end.undone {
+        fields.insert("rolled_back".into(), undone.name().into());
+    }
     if !end.pending_handlers.is_empty() {
         fields.insert("pending_handlers".into(), end.pending_handlers.clone().into());
     }

@@ -11,6 +11,7 @@ mod logins;
 mod outcomes;
 mod rollback;
 mod saved;
+mod taken_back;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

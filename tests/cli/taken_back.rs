@@ -1,0 +1,105 @@
+//! Changes that go back by themselves: of a play that has failed, and of what locks everybody out.
+
+use serde_json::Value;
+
+use super::{Fleet, Ran, apply, mutate, read};
+use crate::fleet::Faults;
+
+/// Three files, a folder and a handler; then the file `broken` of a host makes it fail.
+const PLAY: &str = "hosts = 'all'\nserial = [1, '100%']\non_failure = 'rollback'\n\
+    [[task]]\nname = 'file'\ncopy = { content = 'new', dest = '~/f', mode = '0640' }\nnotify = 'tell'\n\
+    [[task]]\nname = 'again'\nlineinfile = { path = '~/f', line = 'x' }\n\
+    [[task]]\nname = 'folder'\nfile = { path = '~/d', state = 'directory' }\n\
+    [[task]]\nname = 'probe'\ncommand = { cmd = 'test ! -e broken', always = true, changed_when = false }\n\
+    [[handler]]\nname = 'tell'\ncommand = { cmd = 'touch told', always = true, undo = 'rm told' }\n";
+
+fn play() -> String {
+    PLAY.replace(", changed_when = false }", " }\nchanged_when = false")
+}
+
+/// What of a home folder is not the tool's own, with modes and contents.
+fn left(fleet: &Fleet, host: &str) -> Vec<(String, u32, String)> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut found: Vec<_> = std::fs::read_dir(&fleet.host(host).home)
+        .expect("a home")
+        .flatten()
+        .filter(|entry| entry.file_name() != ".local")
+        .map(|entry| {
+            let mode = entry.metadata().expect("metadata").permissions().mode();
+            (entry.file_name().to_string_lossy().into_owned(), mode, std::fs::read_to_string(entry.path()).unwrap_or_default())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn said<'a>(ran: &'a Ran, host: &str) -> &'a str {
+    ran.document["hosts"][host]["message"].as_str().expect("a message")
+}
+
+#[test]
+fn a_play_that_fails_is_undone_on_every_host_that_it_has_touched() {
+    let fleet = Fleet::start(&["alpha", "beta", "gamma", "delta"], &Faults::default());
+    std::fs::write(fleet.host("alpha").home.join("f"), "old\n").expect("a file");
+    std::fs::write(fleet.host("gamma").home.join("broken"), "").expect("a file");
+    let before: Vec<_> = ["alpha", "beta", "gamma", "delta"].iter().map(|host| left(&fleet, host)).collect();
+    let ran = apply(&fleet, &play(), &[]);
+    assert_eq!(ran.exit, 6, "{} {}", ran.document, ran.stderr);
+    let after: Vec<_> = ["alpha", "beta", "gamma", "delta"].iter().map(|host| left(&fleet, host)).collect();
+    assert_eq!(after, before);
+    for host in ["alpha", "beta", "gamma", "delta"] {
+        assert_eq!(ran.document["hosts"][host]["rolled_back"], "completely", "{}", ran.document);
+        assert_eq!(ran.document["hosts"][host]["outcome"], "failed");
+        assert!(said(&ran, host).contains("rolled back"));
+        assert_eq!(ran.document["hosts"][host]["pending_handlers"], Value::Null, "{}", ran.document);
+    }
+    // The handler of the first batch was undone as well, and the last change first.
+    let tasks: Vec<&str> = ran.document["hosts"]["alpha"]["steps"].as_array().expect("steps").iter().map(|step| step["task"].as_str().expect("a name")).collect();
+    assert_eq!(tasks, ["file", "again", "folder", "probe", "tell", "undo: tell", "undo: folder", "undo: again", "undo: file"]);
+    assert_eq!(ran.step("alpha", "undo: file")["undo"], true);
+    // Whoever asks later is told, and nothing is undone twice.
+    let again = mutate(&fleet, &["rollback"]).output().expect("the program runs");
+    assert!(!again.status.success());
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("no change that could be undone"), "{said}");
+}
+
+#[test]
+fn within_the_limit_nothing_is_undone_and_no_play_begins_after_a_rollback() {
+    let fleet = Fleet::start(&["alpha", "beta"], &Faults::default());
+    std::fs::write(fleet.host("alpha").home.join("broken"), "").expect("a file");
+    let lenient = play().replace("serial = [1, '100%']", "max_fail = 1");
+    let ran = apply(&fleet, &lenient, &[]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    assert!(fleet.host("alpha").home.join("d").exists() && fleet.host("beta").home.join("told").exists());
+    // The handler that the first run left pending is still so when the second one is undone.
+    let strict = format!("[[play]]\n{}[[play]]\nhosts = 'all'\n[[play.task]]\nfile = {{ path = '~/later', state = 'touch' }}\n", lenient.replace("max_fail = 1\n", "").replace("[[", "[[play.").replace("~/d'", "~/e'"));
+    let ran = apply(&fleet, &strict, &[]);
+    assert_eq!(ran.exit, 6, "{} {}", ran.document, ran.stderr);
+    assert!(!fleet.host("alpha").home.join("e").exists() && !fleet.host("beta").home.join("e").exists());
+    assert!(fleet.host("alpha").home.join("d").exists() && !fleet.host("beta").home.join("later").exists());
+    assert_eq!(ran.document["hosts"]["alpha"]["pending_handlers"][0], "tell", "{}", ran.document);
+}
+
+#[test]
+fn what_cannot_be_undone_and_what_failed_half_way_is_told() {
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    let hopeless = "hosts = 'all'\non_failure = 'rollback'\n\
+        [[task]]\nname = 'file'\nfile = { path = '~/f', state = 'touch' }\n\
+        [[task]]\nname = 'for good'\nshell = { cmd = 'echo >> log', always = true }\n\
+        [[task]]\nname = 'last'\nshell = { cmd = 'exit 3', always = true }\n";
+    let ran = apply(&fleet, hopeless, &[]);
+    assert_eq!(ran.exit, 7, "{}", ran.document);
+    assert_eq!(ran.document["hosts"]["alpha"]["rolled_back"], "in part");
+    assert_eq!(ran.step("alpha", "undo: for good")["outcome"], "failed");
+    assert!(!fleet.host("alpha").home.join("f").exists(), "what can be undone is undone all the same");
+    // The file is put in place, and then its own check says no to the folder: what that has left is undone as well.
+    let half = "hosts = 'all'\non_failure = 'rollback'\n\
+        [[task]]\nname = 'parents'\nfile = { path = '~/a/b', state = 'directory', owner = 'nobody-of-that-name' }\n";
+    let ran = apply(&fleet, half, &[]);
+    let exists = fleet.host("alpha").home.join("a").exists();
+    assert!(!exists && [4, 6].contains(&ran.exit), "{} {exists}", ran.document);
+    // A check undoes nothing.
+    let ran = read(mutate(&fleet, &["apply", "--check", &fleet.write("play.toml", hopeless).display().to_string(), "--output", "json"]).output().expect("the program runs"));
+    assert!(!ran.outcomes("alpha").is_empty() && ran.document["hosts"]["alpha"]["rolled_back"].is_null());
+}
