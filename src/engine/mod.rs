@@ -7,6 +7,7 @@ mod again;
 mod commit;
 mod facts;
 mod handlers;
+mod landing;
 mod ledger;
 mod load;
 mod planned;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
-use super::commit::in_own_words;
+use super::landing::in_own_words;
 use super::prepare::HostPlan;
 use super::rollback::{libraries, script};
 use super::schedule::{shared, side_by_side, summed, tell};

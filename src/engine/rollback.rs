@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::commit::in_own_words;
+use super::landing::in_own_words;
 use super::prepare::HostPlan;
 use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
