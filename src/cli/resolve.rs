@@ -39,7 +39,9 @@ impl Resolve {
             by_host.entry(step.host.clone()).or_default().push(open);
         }
         let hosts: Vec<_> = by_host.into_iter().filter_map(|(host, steps)| Some((host.clone(), plans.remove(&host)?, steps))).collect();
-        let (_, (findings, failures)) = runner::watched(None, false, None, None, |events, stop| async move { (0, engine::resolve(input, hosts, events, stop).await) })?;
+        let (_, (found, failures)) = runner::watched(None, false, None, None, |events, stop| async move { (0, engine::resolve(input, hosts, events, stop).await) })?;
+        let findings = found.steps;
+        archive.taken_back(&found.taken_back)?;
         let time = jiff::Timestamp::now().to_string();
         let settled: Vec<(i64, Settled)> = findings
             .iter()

@@ -6,6 +6,7 @@ use super::handlers::handler_id;
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
 use super::walk::{Decided, Halt, Walker, Work};
+use super::confirm::Watched;
 use crate::event::{Intent, Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
 use crate::remote::wire::Lock;
@@ -72,6 +73,7 @@ impl Walker {
         let mut frames: Vec<Frame> = Vec::new();
         let mut changes: Vec<Option<Box<Change>>> = Vec::new();
         let mut user: Option<UserKey> = None;
+        let mut is_watched = false;
         // In check mode: a change ahead in this pass is only planned.
         let mut would_change = false;
         let mut at = 0;
@@ -123,10 +125,27 @@ impl Walker {
                         break;
                     }
                     let uploads = change.apply.upload.clone().filter(|upload| ready.uploaded.as_ref() != Some(&upload.path));
-                    let wanted = ready.user.clone();
-                    frames.push(self.change_frame(ready, &change));
+                    let (wanted, seq) = (ready.user.clone(), ready.seq);
+                    let (frame, watched) = match self.change_frame(ready, &change) {
+                        Ok(made) => made,
+                        Err(message) => {
+                            if frames.is_empty() {
+                                planned.push(Planned::Here(Box::new(Ending::failed(message))));
+                            }
+                            break;
+                        }
+                    };
+                    // What may lock everybody out is confirmed before anything else goes on.
+                    if is_watched && watched.is_none() {
+                        break;
+                    }
+                    is_watched |= watched.is_some();
+                    frames.push(frame);
                     let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some();
                     user = Some(wanted.clone());
+                    if let Some(watched) = watched {
+                        self.watched.insert(seq, watched);
+                    }
                     if let Some(upload) = uploads {
                         self.lock(&wanted).await?;
                         let limit = limit_of(&self.todo[at]);
@@ -173,11 +192,18 @@ impl Walker {
         let results = match &user {
             Some(user) if !frames.is_empty() => {
                 self.remember_intents(&frames, &changes).await?;
-                Some(self.fly_heard(user, frames).await?)
+                let results = self.fly_heard(user, frames).await?;
+                if is_watched {
+                    self.confirm(user, &results).await;
+                }
+                Some(results)
             }
             _ => None,
         };
         let settled = self.settle_flight(planned, changes, results);
+        if !self.falls.is_empty() {
+            self.tell_falls().await;
+        }
         if std::mem::take(&mut self.is_back) {
             // The shell that remembered the answers is gone.
             self.forget_answers(0);
@@ -361,12 +387,14 @@ impl Walker {
         }
     }
 
-    fn change_frame(&self, ready: &Ready, change: &Change) -> Frame {
+    /// The frame that makes a change, and what the host would take back by itself.
+    fn change_frame(&self, ready: &Ready, change: &Change) -> Result<(Frame, Option<Watched>), String> {
         let probe = match &ready.question {
             Question::Ask(script) => script.clone(),
             _ => Script::default(),
         };
         let apply = if change.apply.by_user { step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+        let (watch, watched) = self.watch(ready, change, &apply)?.unzip();
         let keeps_quiet = ready.no_log;
         let label = if keeps_quiet { format!("{} {}", ready.module.name, self.place_of(ready)) } else { format!("{} {} {}", ready.module.name, self.place_of(ready), ready.name) };
         let notify = if ready.bound.task.changed_when.is_empty() {
@@ -391,8 +419,11 @@ impl Walker {
             counts: change.effect != Effect::Nothing,
             go_on_after_failure: ready.ignore_errors && ready.bound.task.failed_when.is_empty(),
             notify,
+            watch,
         };
-        Frame { seq: ready.seq, verb: Verb::Commit(Box::new(guarded)), libraries: libraries(ready), limit: ready.limit }
+        let mut libraries = libraries(ready);
+        libraries.extend(watched.is_some().then_some(&super::confirm::LIBRARY));
+        Ok((Frame { seq: ready.seq, verb: Verb::Commit(Box::new(guarded)), libraries, limit: ready.limit }, watched))
     }
 
     pub(super) fn place_of(&self, ready: &Ready) -> String {

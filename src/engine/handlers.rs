@@ -36,6 +36,9 @@ impl Walker {
     /// Notes which handlers are to run. In a planned change nothing is written down on the host.
     pub(super) fn notify(&mut self, ready: &Ready, planned: bool) {
         for at in self.handlers_for(ready) {
+            if let Some(watched) = self.watched.get(&ready.seq) {
+                self.handler_limits.insert(at, watched.limit);
+            }
             let shells = self.notified.entry(at).or_default();
             if !planned && !shells.contains(&ready.user) {
                 shells.push(ready.user.clone());
@@ -78,7 +81,12 @@ impl Walker {
             let Some(handler) = play.handlers.get(at).cloned() else { return Ok(()) };
             let shells = self.notified.get(&at).cloned().unwrap_or_default();
             self.todo.push_front(Work::Task(unbound(handler, true)));
-            self.walk().await?;
+            // What makes a dangerous change good is as dangerous.
+            (self.handler_now, self.handler_limit) = (Some(at), self.handler_limits.get(&at).copied());
+            let ran = self.walk().await;
+            (self.handler_now, self.handler_limit) = (None, None);
+            ran?;
+            self.handler_limits.remove(&at);
             self.notified.remove(&at);
             self.clear(at, &shells).await;
         }
@@ -113,7 +121,7 @@ impl Walker {
         }
     }
 
-    async fn clear(&mut self, at: usize, shells: &[UserKey]) {
+    pub(super) async fn clear(&mut self, at: usize, shells: &[UserKey]) {
         if self.shared.input.options.check {
             return;
         }

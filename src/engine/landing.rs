@@ -4,6 +4,7 @@ use super::commit::{Judged, LOCK_LOST, Planned};
 use super::settle::Ending;
 use super::step::Ready;
 use super::walk::{Halt, Walker, Work};
+use super::confirm::Fall;
 use crate::event::{Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question};
 use crate::remote::wire::{Done, End};
@@ -145,6 +146,11 @@ impl Walker {
                 if matches!(done.end, End::Changed | End::Failed | End::Unconverged | End::Ran) {
                     self.epoch += 1;
                 }
+                if let Some(fall) = self.falls.remove(&ready.seq) {
+                    self.watched.remove(&ready.seq);
+                    self.end_step(&ready, fallen(ending, fall), Some(&result));
+                    return Settled::Halt(Halt::Failed);
+                }
                 // The target decides by the same rule whether it goes on; what it did then must not be done again.
                 let goes_on = ready.ignore_errors && ready.bound.task.failed_when.is_empty();
                 let stopped = !matches!(done.end, End::Changed | End::Ran) && !goes_on;
@@ -218,6 +224,17 @@ enum Settled {
     /// The rest of the flight did not happen.
     Stopped { failed: bool },
     Halt(Halt),
+}
+
+/// How a step ended that nobody could confirm. Nothing forgives that.
+fn fallen(ending: Ending, fall: Fall) -> Ending {
+    let (outcome, said) = match fall {
+        Fall::TakenBack(said) | Fall::Left(said) => (Outcome::Failed, said),
+        Fall::Unknown(said) => (Outcome::Unknown, said),
+    };
+    let failed = ending.outcome == Outcome::Failed && !ending.message.is_empty();
+    let message = if failed { format!("{}; {said}", ending.message) } else { said };
+    Ending { outcome, message, record: None, is_fatal: true, ..ending }
 }
 
 /// Why a user's command failed, as far as its status tells.

@@ -32,6 +32,11 @@ impl<'a> Ledger<'a> {
         self.lines.iter().rev().find(|line| line.0 == "kept" && line.1 == seq).map(|line| line.2).unwrap_or_default().as_bytes()
     }
 
+    /// Changes that the host has taken back by itself, with the status of that; see `watch.sh`.
+    pub fn undone(&self) -> impl Iterator<Item = (u32, i32)> {
+        self.lines.iter().filter(|line| line.0 == "undone").map(|line| (line.1, line.2.parse().unwrap_or(5)))
+    }
+
     pub fn fate(&self, seq: u32) -> Fate {
         // What was judged anew was begun again, and then the end of the first time says nothing.
         let Some(begun) = self.lines.iter().rposition(|line| line.0 == "begin" && line.1 == seq) else { return Fate::NeverBegun };

@@ -5,6 +5,7 @@
 
 mod again;
 mod commit;
+mod confirm;
 mod facts;
 mod handlers;
 mod landing;
@@ -22,6 +23,7 @@ mod settle;
 mod step;
 mod talk;
 mod walk;
+
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +43,7 @@ use crate::template::Layer;
 pub use facts::COLLECTORS;
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};
-pub use resolve::{Finding, OpenStep, resolve};
+pub use resolve::{Finding, Found, OpenStep, resolve};
 pub use rollback::{Reversal, in_order, roll_back, subject};
 pub use schedule::execute;
 pub use scope::host_scope;

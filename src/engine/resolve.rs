@@ -36,22 +36,33 @@ pub struct Finding {
     pub record: Option<Record>,
 }
 
+/// What the ledgers say.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub steps: Vec<Finding>,
+    /// Changes that hosts have taken back by themselves: host, run, and number in the ledger.
+    pub taken_back: Vec<(String, String, u32)>,
+}
+
 /// Asks hosts for the ends of steps. A host that cannot be reached leaves its steps as they are; why is told beside them.
 pub async fn resolve(
     input: Input,
     hosts: Vec<(String, HostPlan, Vec<OpenStep>)>,
     events: mpsc::UnboundedSender<Event>,
     stop: watch::Receiver<Stop>,
-) -> (Vec<Finding>, Vec<(String, String)>) {
+) -> (Found, Vec<(String, String)>) {
     let shared = shared(input, "resolve".into(), events, stop);
     let work = |mut walker: Walker, steps: Vec<OpenStep>| async move {
         let found = ask(&mut walker, &steps).await;
         (walker.end().await.host, found)
     };
-    let (mut findings, mut failures) = (Vec::new(), Vec::new());
+    let (mut findings, mut failures) = (Found::default(), Vec::new());
     for (name, found) in side_by_side(&shared, hosts, work).await {
         match found {
-            Ok(found) => findings.extend(found),
+            Ok(found) => {
+                findings.steps.extend(found.steps);
+                findings.taken_back.extend(found.taken_back);
+            }
             Err(Halt::Host(failure)) => failures.push((name, failure.to_string())),
             Err(_) => failures.push((name, "interrupted".into())),
         }
@@ -59,8 +70,8 @@ pub async fn resolve(
     (findings, failures)
 }
 
-async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Vec<Finding>, Halt> {
-    let mut found = Vec::new();
+async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
+    let mut found = Found::default();
     // Each user has a ledger of its own.
     let mut groups: BTreeMap<(UserKey, &str), Vec<&OpenStep>> = BTreeMap::new();
     for step in steps {
@@ -72,15 +83,21 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Vec<Finding>, Ha
         // A run is named by letters and digits.
         let ledger = Script::raw(format!(
             "cat \"$st/runs/{run}/ledger\" 2>/dev/null
+            if [ -e \"$st/runs/{run}/watch/until\" ] || [ -e \"$st/runs/{run}/watch/fired\" ]; then echo waiting; fi
             if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo working; fi 2>/dev/null"
         ));
         let answer = probe(walker, &user, ledger, Vec::new()).await?;
         let ledger = Ledger::read(&answer);
         // The shell of that run finishes what it has begun, and may have more lines to read.
-        let is_working = answer.ends_with(b"working\n") && steps.iter().any(|step| ledger.fate(step.seq) == Fate::Open);
+        let says = |word: &[u8]| answer.split(|&byte| byte == b'\n').rev().take(3).any(|line| line == word);
+        let is_waiting = says(b"waiting");
+        found.taken_back.extend(ledger.undone().filter(|(_, status)| *status == 0).map(|(seq, _)| (walker.name.clone(), run.to_owned(), seq)));
+        let is_working = says(b"working") && steps.iter().any(|step| ledger.fate(step.seq) == Fate::Open);
         for step in steps {
             let fate = ledger.fate(step.seq);
             let (outcome, message) = match fate {
+                _ if !is_waiting && ledger.undone().any(|(seq, _)| seq == step.seq) => (Outcome::Failed, "by the host's ledger it was done, and taken back since nobody confirmed it"),
+                Fate::Ended(..) if is_waiting => (Outcome::Unknown, "the host waits for somebody to confirm it by a new login, and takes it back otherwise; ask again later"),
                 Fate::Open | Fate::NeverBegun if is_working => (Outcome::Unknown, "the host is still at work on it; ask again later"),
                 _ => verdict(fate),
             };
@@ -94,7 +111,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Vec<Finding>, Ha
                 }
                 record = Some(whole);
             }
-            found.push(Finding { number: step.number, host: walker.name.clone(), outcome, message: message.to_owned(), record });
+            found.steps.push(Finding { number: step.number, host: walker.name.clone(), outcome, message: message.to_owned(), record });
         }
     }
     Ok(found)

@@ -29,10 +29,15 @@ pub struct Reversal {
 impl Reversal {
     /// A service is restarted, or unit files are read again: only of use once the files are back.
     fn is_late(&self) -> bool {
-        let text = String::from_utf8_lossy(&self.record.undo.script.0);
-        let mut words = text.split([' ', '\'']);
-        self.place.module == "service" && words.any(|word| ["restart", "reload", "daemon-reload", "service_reread"].contains(&word))
+        is_late(&self.place.module, &self.record.undo.script.0)
     }
+}
+
+/// Whether a way back only makes services take up what the other ways bring.
+pub(super) fn is_late(module: &str, undo: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(undo);
+    let mut words = text.split([' ', '\'']);
+    module == "service" && words.any(|word| ["restart", "reload", "daemon-reload", "service_reread"].contains(&word))
 }
 
 /// Changes in the order in which they are undone: the last one first, but restarts at the end.
@@ -377,6 +382,7 @@ fn reversed(step: &Reversal) -> Guarded {
         counts: true,
         go_on_after_failure: false,
         notify: Vec::new(),
+        watch: None,
     }
 }
 

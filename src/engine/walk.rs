@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use minijinja::Value;
 use tokio::sync::watch;
@@ -14,6 +15,7 @@ use super::prepare::{HostPlan, unbound};
 use super::rollback::Reversal;
 use super::scope::facts_layer;
 use super::step::{self, Bound, Ready, Series, UserKey};
+use super::confirm::{Fall, Watched};
 use super::Shared;
 use crate::diag::Node;
 use crate::event::{Event, HostEnd, Obstacle, Outcome, Totals, Undone};
@@ -88,7 +90,7 @@ pub(super) struct Walker {
     /// Notices whose place in the ledger depended on `changed_when`.
     pub late_notices: Vec<(UserKey, usize)>,
     /// How long to wait before the front is tried again.
-    pub pause: Option<std::time::Duration>,
+    pub pause: Option<Duration>,
     pub totals: Totals,
     pub outcome: Option<Outcome>,
     pub message: String,
@@ -98,6 +100,15 @@ pub(super) struct Walker {
     pub undone: Option<Undone>,
     /// Handlers that an earlier run has left pending.
     pub inherited: BTreeSet<usize>,
+    /// Changes that the host would take back, by their numbers.
+    pub watched: BTreeMap<u32, Watched>,
+    /// What became of them, where nobody has confirmed them.
+    pub falls: BTreeMap<u32, Fall>,
+    /// Handlers that such changes have notified, and how long they wait for a new login.
+    pub handler_limits: BTreeMap<usize, Duration>,
+    /// The handler that is running, and how long it waits for a new login.
+    pub handler_now: Option<usize>,
+    pub handler_limit: Option<Duration>,
     pub started: bool,
     pub finished: bool,
     pub skipping_to_start: bool,
@@ -160,6 +171,11 @@ impl Walker {
             made: Vec::new(),
             undone: None,
             inherited: BTreeSet::new(),
+            watched: BTreeMap::new(),
+            falls: BTreeMap::new(),
+            handler_limits: BTreeMap::new(),
+            handler_now: None,
+            handler_limit: None,
             started: false,
             finished: false,
             skipping_to_start: skipping,
@@ -187,6 +203,7 @@ impl Walker {
         // Handlers that an earlier play left pending are its own business; this one may have some from earlier runs.
         self.notified.clear();
         self.inherited.clear();
+        self.handler_limits.clear();
         self.made.clear();
         let waiting: Vec<(UserKey, Vec<crate::remote::Pending>)> = self.shells.iter().map(|(user, shell)| (user.clone(), shell.pending.clone())).collect();
         for (user, pending) in waiting {
@@ -326,9 +343,9 @@ impl Walker {
     }
 
     /// Waits, and lets the host know meanwhile that somebody still holds its lock.
-    pub(super) async fn rest(&mut self, pause: std::time::Duration) -> Result<(), Halt> {
+    pub(super) async fn rest(&mut self, pause: Duration) -> Result<(), Halt> {
         let end = tokio::time::Instant::now() + pause;
-        let mut beat = tokio::time::interval(std::time::Duration::from_secs(15));
+        let mut beat = tokio::time::interval(Duration::from_secs(15));
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return Ok(()),

@@ -167,6 +167,19 @@ impl Archive {
         Ok(())
     }
 
+    /// Notes that hosts have taken back changes by themselves: host, run and number in the host's ledger.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn taken_back(&mut self, changes: &[(String, String, u32)]) -> Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for (host, run, seq) in changes {
+            transaction.execute("UPDATE steps SET undone_by = ?2 WHERE host = ?1 AND run = ?2 AND seq = ?3", params![host, run, seq])?;
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
     /// Steps whose end nobody knows, the oldest first.
     ///
     /// # Errors

@@ -170,6 +170,16 @@ impl Surroundings {
     }
 }
 
+/// What a task is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Touches {
+    Nothing,
+    /// Absolute path on the host.
+    Path(String),
+    /// Name of a service.
+    Service(String),
+}
+
 /// A kind of task. The type holds the arguments of one task, read from the playbook.
 pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// The key in a playbook.
@@ -203,6 +213,11 @@ pub trait Module: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Longest time the task may need by its own arguments, in seconds.
     fn patience_seconds(&self) -> Option<u64> {
         None
+    }
+
+    /// What it is about, where changing that may lock somebody out.
+    fn touches(&self, _: &Surroundings) -> Touches {
+        Touches::Nothing
     }
 
     /// Whether the question itself holds something that a list of processes may not show.
@@ -247,6 +262,7 @@ pub trait Act: Send + Sync {
     fn undo_after(&self, before: &Answer, printed: &[u8]) -> Option<Undo>;
     fn wants(&self) -> Vec<Wanted>;
     fn patience_seconds(&self) -> Option<u64>;
+    fn touches(&self, around: &Surroundings) -> Touches;
     fn has_secret(&self) -> bool;
     fn libraries(&self, around: &Surroundings) -> Libraries;
 }
@@ -270,6 +286,10 @@ impl<M: Module> Act for M {
 
     fn patience_seconds(&self) -> Option<u64> {
         Module::patience_seconds(self)
+    }
+
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Module::touches(self, around)
     }
 
     fn has_secret(&self) -> bool {

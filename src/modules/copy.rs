@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Source, refuse_no_file};
-use crate::module::{Libraries, Answer, Content, Local, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
+use crate::module::{Libraries, Answer, Content, Local, Mode, Module, Path, Question, Surroundings, Touches, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::Pattern;
@@ -121,6 +121,10 @@ impl Module for Copy {
 
     /// The answer of `file_look` about `dest`, with the content of a file that differs. With `remote_src`, the one
     /// about `src` stands before it. For a folder see [`folder`].
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Touches::Path(around.absolute(&self.dest))
+    }
+
     fn probe(&self, around: &Surroundings) -> Question {
         let dest = self.dest(around);
         if self.remote_src {

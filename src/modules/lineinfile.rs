@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use self::edit::{Edit, Find, Place};
 use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Shown, Source};
-use crate::module::{Answer, Content, Mode, Module, Path, Question, Surroundings, Verdict, diff};
+use crate::module::{Answer, Content, Mode, Module, Path, Question, Surroundings, Touches, Verdict, diff};
 use crate::remote::Library;
 use crate::shell::Pattern;
 
@@ -108,6 +108,10 @@ impl Module for Lineinfile {
     }
 
     /// The answer of `file_look`, always with the content.
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Touches::Path(around.absolute(&self.path))
+    }
+
     fn probe(&self, around: &Surroundings) -> Question {
         Question::Ask(self.put(&around.absolute(&self.path)).probe("?"))
     }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Existing, LOOK, Look, NEW_FILE, Properties, Put, Source, refuse_no_file};
-use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Verdict, Wanted, WantedKind};
+use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Touches, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::shell::Pattern;
 
@@ -60,6 +60,10 @@ impl Module for Template {
     }
 
     /// The answer of `file_look`, with the content of a file that differs.
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Touches::Path(around.absolute(&self.dest))
+    }
+
     fn probe(&self, around: &Surroundings) -> Question {
         let wanted = around.content(&self.src).map_or("?", |content| content.sha256.as_str());
         Question::Ask(self.put(&self.dest(around)).probe(wanted))

@@ -71,6 +71,7 @@ pub struct TaskKeys {
     #[serde(rename = "become")]
     pub become_it: Option<bool>,
     pub timeout: Option<Lasting>,
+    pub confirm: Option<Lasting>,
     pub check_mode: Option<bool>,
     pub no_log: Option<bool>,
     pub include: Option<String>,

@@ -113,6 +113,8 @@ pub struct Task {
     pub repeat: Option<Loop>,
     pub register: Option<String>,
     pub until: Option<Node>,
+    /// How long its change waits for a new login; 0 for not at all, where it would by itself.
+    pub confirm: Option<Duration>,
     pub retries: u32,
     pub delay: Duration,
     pub notify: Vec<Node>,

@@ -12,7 +12,7 @@ use crate::module::Registry;
 use crate::template::Layer;
 
 /// Keywords that a later version gives a meaning to; silently leaving them out would be worse than refusing them.
-const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle", "confirm", "health"];
+const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle", "health"];
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 
@@ -295,7 +295,7 @@ impl Reader<'_, '_> {
         }
         let is_module = self.registry.find(&action.key.name).is_some();
         if !is_module {
-            for key in ["register", "until", "changed_when", "failed_when"] {
+            for key in ["register", "until", "changed_when", "failed_when", "confirm"] {
                 if let Some(value) = get(key) {
                     let message = format!("`{key}` has no meaning for `{}`", action.key.name);
                     self.problems.push(Diagnostic::error("unknown-key", &value.span, message).help("put it on the tasks inside"));
@@ -335,6 +335,7 @@ impl Reader<'_, '_> {
             repeat,
             register: keys.register,
             until,
+            confirm: keys.confirm.map(|limit| limit.0),
             retries: keys.retries.unwrap_or(DEFAULT_RETRIES),
             delay: keys.delay.map_or(DEFAULT_DELAY, |delay| delay.0),
             notify: inner.notify,
@@ -489,7 +490,7 @@ fn only(node: &Node, entries: &[Entry], keys: &[&str]) -> Node {
 /// The keywords of a task that never are templates, for decoding by type.
 fn typed_keys(node: &Node, known: &[Entry]) -> Node {
     const TYPED: &[&str] = &[
-        "loop_control", "register", "retries", "delay", "listen", "tags", "become", "timeout", "check_mode",
+        "loop_control", "register", "retries", "delay", "listen", "tags", "become", "timeout", "confirm", "check_mode",
         "no_log", "include", "role", "meta",
     ];
     only(node, known, TYPED)

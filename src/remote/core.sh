@@ -374,7 +374,10 @@ L() {
 }
 
 core_release() {
-  core_ours && rm -rf "$st/lock"
+  if core_ours; then
+    # What waits for a confirmation goes on without this shell, and nobody else begins meanwhile.
+    if [ -e "$st/runs/$core_run/watch/until" ]; then watch_keep; else rm -rf "$st/lock"; fi
+  fi
   core_owner=''
 }
 

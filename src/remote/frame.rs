@@ -65,6 +65,22 @@ pub struct Guarded {
     pub go_on_after_failure: bool,
     /// Handlers that become pending when something has changed: id and text.
     pub notify: Vec<(String, String)>,
+    /// It goes back by itself unless it is confirmed in time; needs the library of `watch_arm`.
+    pub watch: Option<Watch>,
+}
+
+/// How the target takes a change back when nobody confirms it.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    pub limit: Duration,
+    pub undo: Script,
+    /// The record of the backup becomes the last word of the script.
+    pub takes_record: bool,
+    pub by_user: bool,
+    /// After everything else, and whatever the host answers: a service is restarted.
+    pub late: bool,
+    /// The host must answer as before once it has been taken back.
+    pub exact: bool,
 }
 
 impl Frame {
@@ -121,6 +137,10 @@ impl Guarded {
         let notify = self.notify.iter().fold(Script::default(), |script, (id, text)| {
             script.then(&crate::sh!("core_notify {} {}", id, text))
         });
+        let (keep, notify) = match &self.watch {
+            None => (self.keep.clone(), notify),
+            Some(watch) => (watch.arm(seq, self, libraries), notify.then(&crate::sh!("watch_left {}", Script::raw(seq)))),
+        };
         line.word(b"C")
             .word(seq.as_bytes())
             .word(flags.as_bytes())
@@ -128,10 +148,25 @@ impl Guarded {
             .word(self.label.as_bytes())
             .word(kind.as_bytes())
             .word(self.probe.as_bytes())
-            .word(self.keep.as_bytes())
+            .word(keep.as_bytes())
             .word(self.apply.as_bytes())
             .word(&pattern)
             .word(notify.as_bytes())
+    }
+}
+
+impl Watch {
+    /// Makes the backup, and then sees to it that the change goes back.
+    fn arm(&self, seq: &str, step: &Guarded, libraries: &[&Library]) -> Script {
+        let names = libraries.iter().map(|library| library.name).collect::<Vec<_>>().join(" ");
+        let undo = if self.takes_record { crate::sh!("{} \"$_w_kept\"", self.undo) } else { self.undo.clone() };
+        let (probe, verified) = if self.late { (Script::default(), "") } else { (step.probe.clone(), if self.exact { "verified" } else { "" }) };
+        let whose = if self.by_user { "user" } else { "own" };
+        let way = crate::sh!("watch_try {} {} {} {}", probe.as_bytes(), verified, whose, undo.as_bytes());
+        let name = if self.late { format!("{seq}.late") } else { seq.to_owned() };
+        let kept = if step.keep.is_empty() { Script::raw("k=") } else { crate::sh!("k=$(eval {})", step.keep.as_bytes()) };
+        let arm = crate::sh!("watch_arm {} {} {} {} {} \"$k\"", Script::raw(seq), self.limit.as_secs(), names, name, way.as_bytes());
+        crate::sh!("{} && {} && printf '%s' \"$k\"", kept, arm)
     }
 }
 

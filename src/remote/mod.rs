@@ -18,7 +18,7 @@ pub mod wire;
 
 pub use failure::HostFailure;
 pub use flight::{Outcome, Result as FrameResult, Stop};
-pub use frame::{Frame, Guarded, Library, Verb};
+pub use frame::{Frame, Guarded, Library, Verb, Watch};
 pub use known_hosts::KnownHosts;
 pub use link::{Link, Method, Target};
 pub use opening::{Become, BecomeMethod, without_comments};

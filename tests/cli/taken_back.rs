@@ -103,3 +103,124 @@ fn what_cannot_be_undone_and_what_failed_half_way_is_told() {
     let ran = read(mutate(&fleet, &["apply", "--check", &fleet.write("play.toml", hopeless).display().to_string(), "--output", "json"]).output().expect("the program runs"));
     assert!(!ran.outcomes("alpha").is_empty() && ran.document["hosts"]["alpha"]["rolled_back"].is_null());
 }
+
+/// A file that locks everybody out, with a handler that makes it so, and a task behind it.
+fn lock_out(file: &str) -> String {
+    format!(
+        "hosts = 'all'\n\
+        [[task]]\nname = 'before'\nfile = {{ path = '~/d', state = 'directory' }}\n\
+        [[task]]\nname = 'config'\ncopy = {{ content = 'new', dest = '~/conf', mode = '0640' }}\nconfirm = '3s'\nnotify = 'take it up'\n\
+        [[task]]\nname = 'between'\nfile = {{ path = '~/e', state = 'directory' }}\n\
+        [[handler]]\nname = 'take it up'\nshell = {{ cmd = 'if grep -q new conf; then touch {file}; else rm -f {file}; fi; echo >> ran', always = true }}\n"
+    )
+}
+
+fn files(fleet: &Fleet) -> Vec<String> {
+    left(fleet, "alpha").into_iter().map(|(name, ..)| name).collect()
+}
+
+#[test]
+fn what_locks_everybody_out_goes_back_by_itself() {
+    for file in ["no-login", "down"] {
+        let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+        std::fs::write(fleet.host("alpha").home.join("conf"), "old").expect("a file");
+        let ran = apply(&fleet, &lock_out(file), &[]);
+        assert_eq!(ran.exit, 6, "{file}: {} {}", ran.document, ran.stderr);
+        let host = &ran.document["hosts"]["alpha"];
+        assert_eq!((&host["outcome"], &host["rolled_back"]), (&"failed".into(), &"completely".into()), "{}", ran.document);
+        assert!(said(&ran, "alpha").contains("rolled back completely: no new login within 3 s"), "{}", ran.document);
+        let handler = ran.step("alpha", "take it up");
+        assert_eq!(handler["outcome"], "failed", "{}", ran.document);
+        assert!(handler["message"].as_str().is_some_and(|said| said.starts_with("rolled back: no new login")), "{}", ran.document);
+        assert_eq!(ran.step("alpha", "undo: config")["outcome"], "changed", "{}", ran.document);
+        // The file is back, and was taken up again; what nobody was locked out by stays.
+        assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "old");
+        assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("ran")).expect("a file"), "\n\n");
+        assert_eq!(files(&fleet), ["conf", "d", "e", "ran"]);
+        assert!(host["pending_handlers"].is_null(), "{}", ran.document);
+        // The journal knows, and the next run begins at once.
+        let blamed = mutate(&fleet, &["rollback", "--check"]).output().expect("the program runs");
+        let plan = String::from_utf8_lossy(&blamed.stdout).into_owned();
+        assert!(plan.contains("before") && !plan.contains("config"), "{plan}");
+        let again = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/again', state = 'directory' }\n", &[]);
+        assert_eq!(again.exit, 0, "{}", again.document);
+    }
+}
+
+#[test]
+fn a_new_login_confirms_what_is_fine() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    let before = fleet.host("alpha").connections();
+    let ran = apply(&fleet, &lock_out("harmless"), &[]);
+    assert_eq!(ran.exit, 0, "{} {}", ran.document, ran.stderr);
+    assert_eq!(ran.outcomes("alpha"), ["changed"; 4], "{}", ran.document);
+    // One login for the run, one for the file, and one for what has taken it up.
+    assert_eq!(fleet.host("alpha").connections() - before, 3);
+    std::thread::sleep(std::time::Duration::from_secs(4));
+    assert_eq!(files(&fleet), ["conf", "d", "e", "harmless", "ran"]);
+    // Nobody asks for more when there is nothing to change.
+    let ran = apply(&fleet, &lock_out("harmless"), &[]);
+    assert_eq!((ran.exit, fleet.host("alpha").connections() - before), (0, 4), "{}", ran.document);
+}
+
+#[test]
+fn a_dangerous_change_that_fails_goes_back_at_once() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    std::fs::write(fleet.host("alpha").home.join("conf"), "old").expect("a file");
+    let broken = lock_out("harmless").replace("echo >> ran", "echo >> ran; grep -q old conf").replace("confirm = '3s'", "confirm = '300s'");
+    let ran = apply(&fleet, &broken, &[]);
+    assert_eq!(ran.exit, 6, "{} {}", ran.document, ran.stderr);
+    assert!(ran.step("alpha", "take it up")["message"].as_str().is_some_and(|said| said.contains("status 1") && said.ends_with("rolled back")), "{}", ran.document);
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "old");
+}
+
+#[test]
+fn what_a_killed_controller_has_left_unconfirmed_goes_back_and_is_told() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    std::fs::write(fleet.host("alpha").home.join("conf"), "old").expect("a file");
+    let path = fleet.write("play.toml", &lock_out("down").replace("; echo >> ran", "; echo >> ran; touch reached; sleep 1")).display().to_string();
+    let mut running = mutate(&fleet, &["apply", &path]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("it starts");
+    let reached = fleet.host("alpha").home.join("reached");
+    while !reached.exists() && running.try_wait().expect("its state").is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    running.kill().expect("it is killed");
+    running.wait().expect("it has ended");
+    let began = std::time::Instant::now();
+    // Nobody else begins until all is back; then it is free.
+    while fleet.host("alpha").home.join("down").exists() {
+        assert!(began.elapsed().as_secs() < 30, "it did not go back");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "old");
+    let resolve = || read(mutate(&fleet, &["resolve", "--output", "json"]).output().expect("the program runs"));
+    let mut settled = resolve();
+    while settled.exit == 7 && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        settled = resolve();
+    }
+    let told = settled.document["steps"].to_string();
+    assert!(told.contains("taken back since nobody confirmed it"), "{}", settled.document);
+    // What had been told of as done is not to be undone once more.
+    let plan = mutate(&fleet, &["rollback", "--check"]).output().expect("the program runs");
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    assert!(plan.contains("before") && !plan.contains("config"), "{plan}");
+    let mut again = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/again', state = 'directory' }\n", &[]);
+    while again.exit == 8 && began.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        again = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/again', state = 'directory' }\n", &[]);
+    }
+    assert_eq!(again.exit, 0, "{}", again.document);
+}
+
+#[test]
+fn what_could_not_go_back_is_refused_before() {
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    let hopeless = "hosts = 'all'\n[[task]]\nname = 'x'\ncommand = { cmd = 'touch made', always = true }\nconfirm = '5s'\n";
+    let ran = apply(&fleet, hopeless, &[]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    assert!(ran.step("alpha", "x")["message"].as_str().is_some_and(|said| said.contains("`confirm` has nothing to go back to")), "{}", ran.document);
+    assert!(!fleet.host("alpha").home.join("made").exists());
+    let ran = apply(&fleet, &hopeless.replace("always", "undo = 'rm made', always"), &[]);
+    assert_eq!(ran.exit, 0, "{}", ran.document);
+}

@@ -27,6 +27,8 @@ pub struct Faults {
     pub delay: Duration,
     /// No login is accepted.
     pub refuse_login: bool,
+    /// No login is accepted while a file `no-login` is in the host's home, and no connection while one `down` is.
+    pub obeys_files: bool,
     /// The login shell prints this before anything else.
     pub noise: String,
     /// What comes on stdout is held back this long, so that stderr is always ahead of it.
@@ -160,6 +162,9 @@ async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed:
         ..russh::server::Config::default()
     });
     while let Ok((stream, _)) = listener.accept().await {
+        if faults.obeys_files && host.home.join("down").exists() {
+            continue;
+        }
         let earlier = host.counts.connections.fetch_add(1, Ordering::SeqCst);
         let _nodelay = stream.set_nodelay(true);
         if earlier < faults.turned_away {
@@ -251,7 +256,8 @@ impl russh::server::Handler for Login {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, _: &str, key: russh::server::VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let good = !self.faults.refuse_login && key.public_key.key_data() == self.allowed.key_data();
+        let refused = self.faults.refuse_login || self.faults.obeys_files && self.host.home.join("no-login").exists();
+        let good = !refused && key.public_key.key_data() == self.allowed.key_data();
         Ok(if good { Auth::Accept } else { Auth::reject() })
     }
 

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Again, Answer, Change, Mode, Module, Path, Question, Surroundings, Undo, Verdict};
+use crate::module::{Again, Answer, Change, Mode, Module, Path, Question, Surroundings, Touches, Undo, Verdict};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
@@ -133,6 +133,10 @@ impl Module for File {
     }
 
     /// The answer of `file_look`, of `file_hard_look`, or of `file_tree_look` and then `file_look`.
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Touches::Path(around.absolute(&self.path))
+    }
+
     fn probe(&self, around: &Surroundings) -> Question {
         let path = around.absolute(&self.path);
         Question::Ask(match self.state() {

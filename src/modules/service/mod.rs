@@ -10,7 +10,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Answer, Change, Module, Question, Report, Surroundings, Undo, Verdict, diff};
+use crate::module::{Answer, Change, Module, Question, Report, Surroundings, Touches, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
@@ -69,6 +69,10 @@ impl Module for Service {
             bail!("a masked service can neither run nor be enabled | take `masked` out, or write state = \"stopped\"");
         }
         Ok(())
+    }
+
+    fn touches(&self, _: &Surroundings) -> Touches {
+        self.name.clone().map_or(Touches::Nothing, Touches::Service)
     }
 
     fn probe(&self, _: &Surroundings) -> Question {

@@ -1,0 +1,129 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # n, st, core_run and the answers come from core; watch_seq from the way back itself
+# shellcheck disable=SC2016 # the text of the process is meant literally
+# watch: a change that could lock everybody out goes back by itself, unless a new login confirms it in time.
+#
+# Before such a change is made, its way back is written into runs/RUN/watch, and a process of its own begins to wait.
+# The connection may break, the server may end: the process does not depend on them. In the folder:
+#   SEQ, SEQ.late       how to take the change of this number back; late ones, such as restarts, come last
+#   SEQ.before, .after  what the host had answered, each with its status
+#   SEQ.kept            the record of the backup
+#   until               armed: `SECONDS SEQ`, the time since boot at which all goes back, and the change it is for
+#   now                 it goes back at once
+#   confirmed, fired, over   what `until` has become; a rename decides, so that only one of them can be
+#   pid                 process and start time of the one that waits
+
+# Waits until it is confirmed, or too late; then takes everything back, the last change first, and tells the ledger.
+# While nobody else has the lock, it is the process that has it.
+watch_process='
+trap "" HUP
+cd "$1" || exit 1
+lock=../../../lock
+while read -r until seq 2>/dev/null <until && [ "$seq" = "$2" ] && [ ! -e now ]; do
+  read -r up _ </proc/uptime
+  [ "${up%%.*}" -lt "$until" ] || break
+  if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then printf "%s\n" "${up%%.*}" >"$lock/beat"; fi
+  sleep 1
+done
+[ "$seq" = "$2" ] && mv until fired 2>/dev/null || exit 0
+back() {
+  sh "./$1" </dev/null >"$1.said" 2>&1
+  printf "undone %s %s\n" "${1%.late}" "$?" >>../ledger
+}
+for one in $(ls | sort -rn); do case $one in *[!0-9]*) ;; *) back "$one" ;; esac; done
+for one in $(ls | sort -n); do case $one in [0-9]*.late) back "$one" ;; esac; done
+mv fired over
+if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf "$lock"; fi
+'
+
+# watch_arm SEQ SECONDS LIBRARIES NAME WAY RECORD: from now on the change of this number goes back after so many
+# seconds. WAY is a call of watch_try; it goes into the file NAME.
+watch_arm() {
+  _w_dir=$st/runs/$core_run/watch
+  # shellcheck disable=SC2086 # a list of libraries
+  core_head own $3 watch
+  case $core_lc in '' | *[!A-Za-z0-9_.@-]*) _w_user='unset LC_ALL' ;; *) _w_user="LC_ALL=$core_lc" ;; esac
+  eval "_w_answer=\${a_$1-}x\${s_$1-}"
+  core_clock
+  {
+    mkdir -p "$_w_dir" && rm -f "$_w_dir/confirmed" "$_w_dir/now" "$_w_dir/$1.after" &&
+      printf '%s' "$_w_answer" >"$_w_dir/$1.before" &&
+      printf '%s' "$6" >"$_w_dir/$1.kept" &&
+      printf '%s\n' "$_head" "watch_seq=$1 watch_user='umask $core_umask; $_w_user'" "$5" >"$_w_dir/$4" &&
+      printf '%s\n' "$((_up + $2)) $1" >"$_w_dir/until.new" && mv -f "$_w_dir/until.new" "$_w_dir/until"
+  } 2>/dev/null || {
+    core_say "what takes it back by itself cannot be written to $_w_dir"
+    return 1
+  }
+  $core_setsid sh -c "$watch_process" watch "$_w_dir" "$1" </dev/null >/dev/null 2>&1 4>&- &
+  printf '%s\n' "$! $(core_born "$!")" >"$_w_dir/pid"
+}
+
+# watch_left SEQ: what the host answers after the change, in a and s. What somebody makes of it later stays.
+watch_left() {
+  printf '%s' "${a}x$s" >"$st/runs/$core_run/watch/$1.after"
+}
+
+# Where the shell that made the change was.
+watch_home() {
+  cd "${HOME:-/}" 2>/dev/null || cd /
+}
+
+# Sets _w_now to an answer and its status.
+watch_ask() {
+  _w_now=$(trap 'printf x%s "$?"' 0; watch_home; eval "$1" </dev/null)
+}
+
+# watch_try PROBE VERIFIED WHOSE UNDO: takes one change back, in its folder. Without a PROBE nothing is asked.
+# 0: it is as before; 4: somebody has changed it since; 5: it could not be done; 6: it was done, and is not as before.
+watch_try() {
+  _w_before=$(cat "$watch_seq.before") _w_kept=$(cat "$watch_seq.kept")
+  if [ "$1" ]; then
+    watch_ask "$1"
+    [ "$_w_now" != "$_w_before" ] || exit 0
+    if [ -f "$watch_seq.after" ] && [ "$_w_now" != "$(cat "$watch_seq.after")" ]; then exit 4; fi
+  fi
+  case $3 in
+    user) (watch_home; eval "$watch_user$n$4") </dev/null ;;
+    *) (watch_home; eval "$4") </dev/null ;;
+  esac || exit 5
+  if [ "$1" ] && [ "$2" ]; then
+    watch_ask "$1"
+    [ "$_w_now" = "$_w_before" ] || exit 6
+  fi
+  exit 0
+}
+
+# watch_keep: the shell that has the lock ends, and the process that waits has it from now on.
+watch_keep() {
+  { read -r _w_pid _w_born <"$st/runs/$core_run/watch/pid" && read -r _ _ _w_rest && IFS= read -r _w_who && IFS= read -r _w_for; } <"$st/lock/owner" &&
+    printf '%s\n' "$_w_pid $_w_born $_w_rest" "$_w_who" "$_w_for" >"$st/lock/owner.new" && mv -f "$st/lock/owner.new" "$st/lock/owner"
+} 2>/dev/null
+
+# watch_confirm RUN KEEP: confirms what waits, unless it is too late; without KEEP the ways back are dropped. watch_now RUN: takes it back at once. watch_state RUN:
+# what has become of it: armed, confirmed, fired or over; none when there is nothing.
+watch_confirm() {
+  if cd "$st/runs/$1/watch" 2>/dev/null && mv until confirmed 2>/dev/null && read -r _w_pid _w_born <pid && [ "$(core_born "$_w_pid")" = "$_w_born" ]; then
+    kill "-$_w_pid" 2>/dev/null || kill "$_w_pid" 2>/dev/null
+  fi
+  if [ -z "$2" ] && [ -e confirmed ]; then
+    for _w_one in $(ls); do
+      case $_w_one in [0-9]*) rm -f "$_w_one" ;; esac
+    done
+  fi
+  watch_state "$1"
+}
+
+watch_now() {
+  : >"$st/runs/$1/watch/now"
+  watch_state "$1"
+}
+
+watch_state() {
+  for _w_one in over fired confirmed until; do
+    [ -e "$st/runs/$1/watch/$_w_one" ] || continue
+    echo "$_w_one"
+    return
+  done
+  echo none
+}
