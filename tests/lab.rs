@@ -349,3 +349,50 @@ fn a_saved_plan_is_applied_as_it_was_shown() {
     let rest = lab.run(&["apply", "site.toml"]);
     assert_eq!((&rest["exit"], &rest["totals"]["changed"]), (&0.into(), &0.into()), "{rest:#}");
 }
+
+/// A configuration that sshd does not start with, one with which it listens elsewhere, and one that lets nobody in: the
+/// hosts take it back by themselves, and can be logged in to again.
+#[test]
+fn a_configuration_that_locks_everybody_out_goes_back() {
+    const SSHD: [&str; 6] = ["deb1", "deb2", "deb3", "rpm1", "zyp1", "pac1"];
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&HOSTS);
+    for (content, confirm) in [("NoSuchWord yes", ""), ("Port 2299", ""), ("AllowUsers nobody", "confirm = \"6s\"\n")] {
+        let path = lab.playbook("").replace("playbook.toml", "lock.toml");
+        let play = format!(
+            "hosts = \"all & !bb1\"\n\
+             [[task]]\nname = \"harmless\"\nfile = {{ path = \"/etc/harmless\", state = \"directory\" }}\n\
+             [[task]]\nname = \"config\"\ncopy = {{ content = \"{content}\\n\", dest = \"/etc/ssh/sshd_config.d/00-lock.conf\" }}\n{confirm}notify = \"restart ssh\"\n\
+             [[handler]]\nname = \"restart ssh\"\nservice = {{ name = \"ssh\", state = \"restarted\" }}\n"
+        );
+        std::fs::write(&path, play).expect("the playbook is written");
+        let began = std::time::Instant::now();
+        let run = lab.run(&["apply", &path]);
+        println!("{content}: the run ended after {:.1} s", began.elapsed().as_secs_f64());
+        assert_eq!(run["exit"], 6, "{content}: {run}");
+        for host in SSHD {
+            assert_eq!((&run["hosts"][host]["outcome"], &run["hosts"][host]["rolled_back"]), (&"failed".into(), &"completely".into()), "{content} on {host}: {run}");
+            assert_eq!(lab.on(host, "ls /etc/ssh/sshd_config.d; systemctl is-active ssh"), "lab.conf\nactive\n", "{content} on {host}");
+        }
+        assert_eq!(lab.run(&["ping", "-l", "all & !bb1"])["exit"], 0, "{content}");
+    }
+    // Whoever may become another user is as easily locked out.
+    let path = lab.playbook("").replace("playbook.toml", "lock.toml");
+    let play = "hosts = \"deb2,deb3,rpm1\"\n\
+         [[task]]\nname = \"sudo\"\ncopy = { content = \"deploy ALL=(ALL) !ALL\\ndeploypw ALL=(ALL) !ALL\\n\", dest = \"/etc/sudoers.d/zz-lock\", mode = \"0440\" }\nconfirm = \"5s\"\n";
+    std::fs::write(&path, play).expect("the playbook is written");
+    let run = lab.run(&["apply", &path]);
+    assert_eq!(run["exit"], 6, "{run}");
+    for host in ["deb2", "deb3", "rpm1"] {
+        assert!(run["hosts"][host]["message"].as_str().is_some_and(|said| said.contains("no new login within 5 s")), "{run}");
+        assert_eq!(lab.on(host, "test -e /etc/sudoers.d/zz-lock || echo gone"), "gone\n");
+    }
+    // The connection itself is cut, and comes back with the network.
+    let run = lab.play("[[task]]\nname = \"net\"\nshell = { cmd = \"ip link set eth0 down\", always = true, undo = \"ip link set eth0 up\" }\nconfirm = \"5s\"\n");
+    assert_eq!((&run["exit"], &run["hosts"]["deb1"]["rolled_back"]), (&6.into(), &"completely".into()), "{run}");
+    // What is fine stays.
+    std::fs::write(&path, "hosts = \"all\"\n[[task]]\nname = \"key\"\nlineinfile = { path = \"/root/.ssh/authorized_keys\", line = \"# known\", create = true, mode = \"0600\" }\n").expect("the playbook is written");
+    let run = lab.run(&["apply", &path]);
+    assert_eq!(run["exit"], 0, "{run}");
+    assert_eq!(lab.on("bb1", "grep -c known /root/.ssh/authorized_keys; ls /var/lib/mutate/runs/*/watch"), "1\nconfirmed\npid\n");
+}

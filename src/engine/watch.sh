@@ -107,9 +107,7 @@ watch_confirm() {
     kill "-$_w_pid" 2>/dev/null || kill "$_w_pid" 2>/dev/null
   fi
   if [ -z "$2" ] && [ -e confirmed ]; then
-    for _w_one in $(ls); do
-      case $_w_one in [0-9]*) rm -f "$_w_one" ;; esac
-    done
+    (set +f; rm -f [0-9]*)
   fi
   watch_state "$1"
 }
