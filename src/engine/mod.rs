@@ -22,6 +22,7 @@ mod scope;
 mod settle;
 mod step;
 mod talk;
+mod tidy;
 mod walk;
 
 

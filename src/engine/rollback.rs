@@ -125,9 +125,7 @@ pub(super) async fn take_back(mut walker: Walker) -> Walker {
     if !incomplete {
         walker.forget_handlers().await;
     }
-    for shell in walker.shells.values_mut() {
-        shell.unlock().await;
-    }
+    walker.release().await;
     let (undone, message) = if incomplete {
         (Undone::InPart, "rolled back in part, since the play has failed: something is left of its changes")
     } else {

@@ -217,9 +217,7 @@ impl Walker {
         };
         self.todo.clear();
         // Whoever waits for other hosts now must not keep this one locked.
-        for shell in self.shells.values_mut() {
-            shell.unlock().await;
-        }
+        self.release().await;
         match ended {
             Ok(()) | Err(Halt::EndPlay) => {}
             Err(Halt::Failed) => self.finished = true,
@@ -263,6 +261,7 @@ impl Walker {
     /// Takes leave of the host and reports how it went.
     pub async fn end(mut self) -> HostEnd {
         self.discard_uploads().await;
+        self.release().await;
         for shell in std::mem::take(&mut self.shells).into_values() {
             shell.close().await;
         }

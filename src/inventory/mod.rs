@@ -72,6 +72,10 @@ pub struct Settings {
     pub connect_timeout: Option<Duration>,
     pub password_file: Option<PathBuf>,
     pub become_password_file: Option<PathBuf>,
+    /// How long, of how many runs, and how much the host keeps: ledgers and backups.
+    pub keep_days: Option<u32>,
+    pub keep_runs: Option<u32>,
+    pub keep_mb: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]

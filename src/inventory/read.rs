@@ -13,7 +13,7 @@ use crate::template::{Later, Layer, Scope};
 /// Connection settings that a host, a group or the top of a file may have.
 const SETTINGS: &[&str] = &[
     "address", "port", "user", "key", "jump", "connection", "become", "become_user", "become_method", "host_key",
-    "legacy_ssh", "connect_timeout", "password_file", "become_password_file",
+    "legacy_ssh", "connect_timeout", "password_file", "become_password_file", "keep_days", "keep_runs", "keep_mb",
 ];
 /// Settings that other tools call otherwise.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -585,6 +585,9 @@ struct Written {
     connect_timeout: Option<crate::module::Lasting>,
     password_file: Option<String>,
     become_password_file: Option<String>,
+    keep_days: Option<u32>,
+    keep_runs: Option<u32>,
+    keep_mb: Option<u32>,
 }
 
 /// The settings of a host, where the strongest level wins key by key, and templates are filled.
@@ -653,6 +656,9 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
         connect_timeout: written.connect_timeout.map(|limit| limit.0),
         password_file: written.password_file.map(Into::into),
         become_password_file: written.become_password_file.map(Into::into),
+        keep_days: written.keep_days,
+        keep_runs: written.keep_runs,
+        keep_mb: written.keep_mb,
     }
 }
 

@@ -10,6 +10,7 @@ use super::opening::{Become, Opening, opening_text};
 use super::pipe::{Event, Input};
 use super::wire::{Kept, Remark, Reply, Stderr, Stdout, Tokens};
 use super::{HostFailure, Link};
+use crate::shell::Script;
 
 /// How long a shell may take to say hello, sudo included.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
@@ -212,11 +213,14 @@ impl Shell {
         self.failure.as_ref()
     }
 
-    /// Releases the lock, if it is held.
-    pub async fn unlock(&mut self) {
+    /// Releases the lock, if it is held, once a last script has run, which is one line and says nothing.
+    pub async fn unlock(&mut self, library: &'static Library, last: &Script) {
         self.releasing |= self.locked;
-        if self.locked && !self.gone && self.input.write(b"core_release\n").await.is_err() {
-            self.gone = true;
+        if self.locked && !self.gone {
+            let mut text = self.definitions(&[library]);
+            text.extend_from_slice(last.as_bytes());
+            text.extend_from_slice(b"\ncore_release\n");
+            self.gone = self.input.write(&text).await.is_err();
         }
         self.locked = false;
     }

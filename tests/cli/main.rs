@@ -6,6 +6,7 @@ mod fleet;
 mod faults;
 mod flights;
 mod guards;
+mod kept;
 mod language;
 mod logins;
 mod outcomes;

@@ -1,0 +1,50 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # n, st and core_run come from core
+# tidy: what earlier runs have left on this host goes when it is old, when there are too many, or when it is too much.
+# The host's own clock decides, and only the holder of the lock calls this.
+
+# tidy_old DAYS RUNS KIBIBYTES: forgets runs that are older, all but so many of the newest, and the oldest for as long as
+# the store is larger; and with them every backup that no run speaks of any more. Never the present run.
+tidy_old() (
+  set +f
+  cd "$st/runs" || exit 0
+  _old=$n$(find . ! -name . -prune -mtime "+$1" -print)$n
+  _count=1 _gone=''
+  # Runs are named by letters and digits.
+  # shellcheck disable=SC2045
+  for _run in $(ls -t); do
+    [ "$_run" != "$core_run" ] || continue
+    _count=$((_count + 1))
+    case $_old in *"$n./$_run$n"*) ;; *) [ "$_count" -gt "$2" ] || continue ;; esac
+    rm -rf "./$_run"
+    _gone=1
+  done
+  [ -z "$_gone" ] || tidy_store
+  # shellcheck disable=SC2045
+  for _run in $(ls -tr); do
+    [ "$(tidy_size)" -gt "$3" ] || break
+    [ "$_run" != "$core_run" ] || continue
+    rm -rf "./$_run"
+    tidy_store
+  done
+) </dev/null >/dev/null 2>&1
+
+tidy_size() {
+  _size=$(du -sk ../store)
+  echo "${_size%%[!0-9]*}"
+}
+
+# Removes backups that no ledger names, and what a crash has left half written.
+tidy_store() {
+  {
+    echo kept
+    for _run in *; do
+      cat "./$_run/ledger"
+    done | grep '^kept ' | tr ' ' "$n"
+  } >../store.named
+  # shellcheck disable=SC2010
+  ls -A ../store | grep -vxFf ../store.named | while IFS= read -r _one; do
+    rm -rf "../store/$_one"
+  done
+  rm -f ../store.named
+}
