@@ -147,7 +147,7 @@ impl Walker {
                         self.watched.insert(seq, watched);
                     }
                     if let Some(upload) = uploads {
-                        self.lock(&wanted).await?;
+                        self.announce_upload(&wanted, &upload.path).await?;
                         let limit = limit_of(&self.todo[at]);
                         match self.upload(&wanted, &upload, limit).await {
                             Ok(false) => {}
@@ -211,18 +211,16 @@ impl Walker {
         settled
     }
 
-    /// Takes the lock where it is not held yet, before bytes are sent ahead of a change.
-    async fn lock(&mut self, user: &UserKey) -> Result<(), Halt> {
-        self.fly_locked(user, Vec::new()).await.map(|_| ())
-    }
-
     /// Takes the lock where it is not held yet, and sends the changes.
     pub(super) async fn fly_locked(&mut self, user: &UserKey, mut frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
         self.shell(user, &[]).await?;
-        frames.insert(0, self.lock_frame(false));
+        let ahead: Vec<Frame> = self.uploads.iter().filter(|(of, _)| of == user).map(|(_, path)| leftover(path)).collect();
+        let first = ahead.len() + 1;
+        frames.splice(0..0, std::iter::once(self.lock_frame(false)).chain(ahead));
         let (lock, mut results) = loop {
             let mut results = self.fly(user, &frames).await?;
-            let lock = results.remove(0);
+            let lock = results.drain(..first).next();
+            let Some(lock) = lock else { return Err(self.not_begun(user)) };
             // Two names of one machine in the same run take turns.
             let is_our_own = matches!(&lock.outcome, Came::Lock { state: Lock::Held, text } if holder(text) == self.shared.run.as_bytes());
             if !is_our_own {
@@ -452,6 +450,12 @@ fn still_frame(ready: &Ready) -> Option<Frame> {
 /// The libraries of a change: those of the probe, then those of apply.
 fn libraries(ready: &Ready) -> Vec<&'static Library> {
     ready.libraries.probe.iter().chain(&ready.libraries.apply).copied().collect()
+}
+
+/// Has the host remove a file that was sent ahead, once the lock is given back.
+fn leftover(path: &[u8]) -> Frame {
+    let verb = Verb::Later(crate::sh!("rm -f -- {}", path));
+    Frame { seq: 0, verb, libraries: Vec::new(), limit: Duration::from_secs(30) }
 }
 
 /// How long the bytes of a step may take: as long as the step itself.

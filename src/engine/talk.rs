@@ -232,21 +232,16 @@ impl Walker {
         }
     }
 
-    /// Removes what was sent ahead for changes that did not come.
-    pub(super) async fn discard_uploads(&mut self) {
-        for (user, path) in std::mem::take(&mut self.uploads) {
-            let Some(link) = &self.link else { return };
-            let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-            let gone = crate::remote::discard(link, other.as_ref(), &path);
-            // A host that does not answer any more keeps it; the next upload of the same content replaces it.
-            let _in_time = tokio::time::timeout(Duration::from_secs(2), gone).await;
-        }
+    /// Before bytes are sent ahead of a change: takes the lock, and has the host remove them in the end if nothing has
+    /// moved them to their place, whoever may be there then.
+    pub(super) async fn announce_upload(&mut self, user: &UserKey, path: &[u8]) -> Result<(), Halt> {
+        self.uploads.push((user.clone(), path.to_owned()));
+        self.fly_locked(user, Vec::new()).await.map(|_| ())
     }
 
     /// Sends bytes over a channel of their own. `true` when the shells had to make room for it, so that what the
     /// host has answered is to be asked again.
     pub(super) async fn upload(&mut self, user: &UserKey, upload: &crate::module::Upload, limit: Duration) -> Result<bool, HostFailure> {
-        self.uploads.push((user.clone(), upload.path.clone()));
         match self.send_bytes(user, upload, limit).await {
             Err(HostFailure::Channel(_)) if !self.shells.is_empty() => {}
             sent => return sent.map(|()| false),

@@ -10,6 +10,13 @@ tidy_old() (
   cd "$st/runs" || exit 0
   _old=$n$(find . ! -name . -prune -mtime "+$1" -print)$n
   _count=1 _gone=''
+  # A shell that was killed could not clear away what it had sent ahead.
+  for _later in */later; do
+    [ -f "$_later" ] || continue
+    # shellcheck disable=SC1090 # lines of core_later
+    (. "./$_later")
+    rm -f "./$_later"
+  done
   # Runs are named by letters and digits.
   # shellcheck disable=SC2045
   for _run in $(ls -t); do

@@ -260,7 +260,6 @@ impl Walker {
 
     /// Takes leave of the host and reports how it went.
     pub async fn end(mut self) -> HostEnd {
-        self.discard_uploads().await;
         self.release().await;
         for shell in std::mem::take(&mut self.shells).into_values() {
             shell.close().await;

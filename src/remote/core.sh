@@ -223,6 +223,11 @@ core_notify() {
   printf '%s\n' "$2" >"$st/handlers/$1"
 }
 
+# What is done when the lock is given back, or by the next run when this shell is killed: it clears something away.
+core_later() {
+  core_ours && printf '%s\n' "$1" >>"$st/runs/$core_run/later"
+}
+
 # What a probe has answered in an earlier run, for the compare-and-swap of the change that undoes it.
 core_recall() { # SEQ STATUS ANSWER
   eval "a_$1=\$3 s_$1=\$2"
@@ -375,6 +380,11 @@ L() {
 
 core_release() {
   if core_ours; then
+    if [ -f "$st/runs/$core_run/later" ]; then
+      # shellcheck disable=SC1090 # lines of core_later
+      (. "$st/runs/$core_run/later") </dev/null
+      rm -f "$st/runs/$core_run/later"
+    fi
     # What waits for a confirmation goes on without this shell, and nobody else begins meanwhile.
     if [ -e "$st/runs/$core_run/watch/until" ]; then watch_keep; else rm -rf "$st/lock"; fi
   fi

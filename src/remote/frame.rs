@@ -40,6 +40,8 @@ pub enum Verb {
     Clear(Vec<String>),
     /// What the probe of this frame's number answered in an earlier run.
     Recall { status: i32, stdout: Vec<u8> },
+    /// What is run when the lock is given back, or by the next run, should this one be cut off.
+    Later(Script),
     /// This handler is pending from now on.
     Notify { id: String, text: String },
 }
@@ -103,6 +105,7 @@ impl Frame {
                 ids.iter().fold(&mut line, |line, id| line.word(id.as_bytes()))
             }
             Verb::Recall { status, stdout } => line.word(b"core_recall").word(seq.as_bytes()).word(status.to_string().as_bytes()).word(stdout),
+            Verb::Later(script) => line.word(b"core_later").word(script.as_bytes()),
             Verb::Notify { id, text } => line.word(b"core_notify").word(id.as_bytes()).word(text.as_bytes()),
         };
         line.0
@@ -110,7 +113,7 @@ impl Frame {
 
     /// Whether the target answers this frame at all.
     pub fn is_answered(&self) -> bool {
-        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. } | Verb::Recall { .. })
+        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. } | Verb::Recall { .. } | Verb::Later(_))
     }
 }
 

@@ -23,4 +23,4 @@ pub use known_hosts::KnownHosts;
 pub use link::{Link, Method, Target};
 pub use opening::{Become, BecomeMethod, without_comments};
 pub use shell::{Pending, Shell};
-pub use upload::{discard, upload};
+pub use upload::upload;

@@ -96,36 +96,6 @@ fn not_taken(path: &[u8], said: &str) -> String {
     }
 }
 
-/// Removes a file that was uploaded and has not been moved to its place.
-///
-/// # Errors
-/// When no command can be started there any more.
-pub async fn discard(link: &Link, user: Option<&Become>, path: &[u8]) -> Result<(), HostFailure> {
-    const REMOVE: &str = r#"f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*)rm -f "$f";;esac"#;
-    // With a password this would take a conversation; such a file is replaced by the next upload of the same content.
-    if user.is_some_and(|user| user.password.is_some()) {
-        return Ok(());
-    }
-    let mut command = String::from("exec ");
-    if let Some(user) = user {
-        let _infallible = write!(command, "sudo -n -H -u {} -- ", quoted(&user.user));
-    }
-    let _infallible = write!(command, "sh -c '{REMOVE}' sh '");
-    for &byte in path {
-        let _infallible = write!(command, "\\0{byte:03o}");
-    }
-    command.push('\'');
-    let (mut input, mut events) = link.start(&command).await?;
-    input.finish().await;
-    while let Some(event) = events.recv().await {
-        if matches!(event, Event::Closed(_)) {
-            break;
-        }
-    }
-    input.close().await;
-    Ok(())
-}
-
 /// Keeps the beginning of what the other side says; breaks when it has nothing more to say.
 fn said(event: Event, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> ControlFlow<()> {
     match event {

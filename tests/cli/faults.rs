@@ -544,6 +544,44 @@ fn an_upload_that_is_interrupted_leaves_nothing() {
 }
 
 #[test]
+fn an_upload_whose_controller_is_killed_leaves_nothing() {
+    let fleet = one();
+    fleet.write("large", &"0123456789abcdef".repeat(200_000));
+    let path = fleet.write("play.toml", "hosts = 'all'\n[[task]]\ncopy = { src = 'large', dest = '~/large' }\n").display().to_string();
+    let home = fleet.host("alpha").home.clone();
+    let uploads = || -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(&home).expect("the home folder").flatten();
+        entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(".mutate.")).map(|entry| entry.path()).collect()
+    };
+    for _ in 0..5 {
+        let mut child = mutate(&fleet, &["apply", &path]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+        // All bytes are there, and the change that they are for may not have been sent yet.
+        let whole = || uploads().iter().any(|path| path.metadata().is_ok_and(|meta| meta.len() == 3_200_000));
+        while !whole() && child.try_wait().expect("its state").is_none() {}
+        child.kill().expect("it is killed");
+        child.wait().expect("it has ended");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !uploads().is_empty() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(uploads(), Vec::<std::path::PathBuf>::new());
+        let _gone = std::fs::remove_file(home.join("large"));
+    }
+    // Where the shell was killed, too, the next run clears it away.
+    let run = home.join(".local/state/mutate/runs/01AAA");
+    std::fs::create_dir_all(&run).expect("a run");
+    let left = home.join(".mutate.upload.x y");
+    std::fs::write(&left, "").expect("a file");
+    std::fs::write(run.join("later"), format!("rm -f -- '{}'\n", left.display())).expect("a file");
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/d', state = 'directory' }\n", &[]).exit, 0);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while left.exists() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!left.exists() && !run.join("later").exists());
+}
+
+#[test]
 fn output_belongs_to_its_own_task_however_late_stderr_is() {
     let fleet = Fleet::start(&["alpha"], &Faults { late_stderr: Duration::from_millis(150), ..Faults::default() });
     let task = |name: &str| format!("[[task]]\nname = '{name}'\nshell = {{ cmd = 'echo {name}; echo {name} too >&2', always = true }}\n");
