@@ -5,14 +5,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 
-use super::options::{OutputForm, Showing};
+use super::input::{What, input};
+use super::options::{Common, OutputForm, Showing};
 use super::{complain, runner, saved, say};
+use crate::engine;
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Step as StepEvent, Totals};
 use crate::journal::{Archive, Filter, Host, Run, Step};
 use crate::render::safe;
 
 /// A finding of `audit` or `journal check`.
 const NOT_SOUND: u8 = 4;
+/// The host could not be asked.
+const UNREACHABLE: u8 = 5;
 
 #[derive(Args)]
 pub struct History {
@@ -202,15 +206,67 @@ pub struct Blame {
     /// Show what changed.
     #[arg(short = 'D', long)]
     diff: bool,
+    /// Ask the host's own ledger, which is done anyway when the journal of this machine knows nothing.
+    #[arg(long)]
+    ledger: bool,
     #[command(flatten)]
-    show: Showing,
+    common: Common,
 }
 
 impl Blame {
     pub fn run(self) -> Result<u8> {
-        let archive = Archive::open(&runner::journal_path())?;
-        let steps = archive.changes_of(&self.host, &self.path)?;
-        if self.show.output != OutputForm::Human {
+        let path = runner::journal_path();
+        let archive = if path.exists() && !self.ledger { Some(Archive::open(&path)?) } else { None };
+        let steps = archive.as_ref().map(|archive| archive.changes_of(&self.host, &self.path)).transpose()?.unwrap_or_default();
+        match archive {
+            Some(archive) if !steps.is_empty() => self.by_journal(&archive, steps),
+            _ => self.by_ledger(),
+        }
+    }
+
+    /// What the host itself knows, where the journal is on another machine.
+    fn by_ledger(&self) -> Result<u8> {
+        let mut problems = Vec::new();
+        let input = input(&self.common, "blame", What::Files(Vec::new()), &mut problems)?;
+        let plan = engine::plans_for(&input, std::slice::from_ref(&self.host), "blame", &mut problems).remove(&self.host);
+        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
+            return Ok(exit);
+        }
+        let Some(plan) = plan else { return Ok(super::NO_HOST) };
+        let (host, path, diffs) = ((self.host.clone(), plan), self.path.clone(), self.diff || self.common.show.verbose >= 1);
+        let (_, told) = runner::watched(None, false, None, None, |events, stop| async move { (0, Some(engine::blame(input, host, path, diffs, events, stop).await)) })?;
+        let is_json = self.common.show.output != OutputForm::Human;
+        let changes = match told {
+            Some(Ok(changes)) => changes,
+            Some(Err(failure)) => {
+                if is_json {
+                    say(&serde_json::json!({ "schema": 1, "command": "blame", "exit": UNREACHABLE, "host": self.host, "path": self.path, "source": "ledger", "changes": [], "message": failure }).to_string());
+                } else {
+                    complain(&format!("error: {}: {failure}", self.host));
+                }
+                return Ok(UNREACHABLE);
+            }
+            None => return Ok(130),
+        };
+        if is_json {
+            say(&serde_json::json!({ "schema": 1, "command": "blame", "exit": 0, "host": self.host, "path": self.path, "source": "ledger", "changes": changes }).to_string());
+            return Ok(0);
+        }
+        if changes.is_empty() {
+            say(&format!("neither the journal nor the host's ledger knows of a change of {} on {}", safe(self.path.as_bytes()), safe(self.host.as_bytes())));
+        }
+        for told in &changes {
+            let back = if told.taken_back { "  (taken back by the host)" } else { "" };
+            let outcome = if told.outcome == "changed" { String::new() } else { format!("  {}", told.outcome) };
+            let mut text = format!("{}  {}  {}  {} ({}){outcome}{back}", minute(&runner::time_of(&told.run)), told.run, told.who, told.task, told.place);
+            told.diff.lines().for_each(|line| text.push_str(&format!("\n    {line}")));
+            say(&safe(text.as_bytes()));
+        }
+        Ok(0)
+    }
+
+    fn by_journal(&self, archive: &Archive, steps: Vec<Step>) -> Result<u8> {
+        if self.common.show.output != OutputForm::Human {
             let changes: Result<Vec<serde_json::Value>> = steps
                 .iter()
                 .map(|step| {
@@ -221,11 +277,8 @@ impl Blame {
                     Ok(change)
                 })
                 .collect();
-            say(&serde_json::json!({ "schema": 1, "command": "blame", "exit": 0, "host": self.host, "path": self.path, "changes": changes? }).to_string());
+            say(&serde_json::json!({ "schema": 1, "command": "blame", "exit": 0, "host": self.host, "path": self.path, "source": "journal", "changes": changes? }).to_string());
             return Ok(0);
-        }
-        if steps.is_empty() {
-            say(&format!("the journal knows of no change of {} on {}", safe(self.path.as_bytes()), safe(self.host.as_bytes())));
         }
         for step in steps {
             let run = archive.run(&step.run)?;
@@ -237,7 +290,7 @@ impl Blame {
             if !step.message.is_empty() {
                 text.push_str(&format!("\n    {}", step.message));
             }
-            if self.diff || self.show.verbose >= 1 {
+            if self.diff || self.common.show.verbose >= 1 {
                 step.diff.lines().for_each(|line| text.push_str(&format!("\n    {line}")));
             }
             say(&safe(text.as_bytes()));

@@ -284,9 +284,17 @@ impl<W: Write> Write for Heeded<W> {
     }
 }
 
+/// When a run began, by its name; empty for what is no name of a run.
+pub fn time_of(run: &str) -> String {
+    let digit = |letter: u8| LETTERS.iter().position(|&one| one == letter);
+    let millis = run.bytes().take(10).try_fold(0_i64, |number, letter| Some(number << 5 | i64::try_from(digit(letter)?).ok()?));
+    millis.filter(|_| run.len() == 26).and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok()).map(|time| time.to_string()).unwrap_or_default()
+}
+
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
 /// A name for a run: 26 letters and digits that sort by time (ULID).
 pub fn new_run_id() -> String {
-    const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
     let millis = u128::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
     let mut random = [0_u8; 10];
     getrandom::fill(&mut random).expect("the system has a source of randomness");

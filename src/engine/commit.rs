@@ -407,6 +407,7 @@ impl Walker {
         };
         let guarded = Guarded {
             label: label.replace('\n', " "),
+            path: super::record::path(ready),
             probe,
             keep: change.keep.clone(),
             apply,

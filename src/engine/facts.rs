@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::remote::Library;
-use crate::remote::wire::unescaped;
+use crate::shell::unescaped;
 use crate::shell::Script;
 
 /// The sh functions that ask for facts.
@@ -26,7 +26,7 @@ pub fn read(collectors: &[String], answer: &[u8]) -> Map<String, Value> {
     let mut facts: Map<String, Value> = collectors.iter().map(|name| (name.clone(), Value::Null)).collect();
     for line in text.lines() {
         let (key, rest) = line.split_once(' ').unwrap_or((line, ""));
-        let value = |text: &str| Value::from(String::from_utf8_lossy(&unescaped(text)).into_owned());
+        let value = |text: &str| Value::from(String::from_utf8_lossy(&unescaped(text.as_bytes())).into_owned());
         match key {
             "?" => {
                 let name = rest.split(' ').next().unwrap_or(rest);
@@ -138,7 +138,7 @@ fn mount(facts: &mut Map<String, Value>, rest: &str) {
             mount.insert("free_bytes".into(), json!(block.saturating_mul(available)));
         }
     } else {
-        mount.insert(what.to_owned(), json!(String::from_utf8_lossy(&unescaped(text))));
+        mount.insert(what.to_owned(), json!(String::from_utf8_lossy(&unescaped(text.as_bytes()))));
     }
 }
 

@@ -4,6 +4,7 @@
 //! What happens is told as events. Shell text and SSH are other rooms' business.
 
 mod again;
+mod blame;
 mod commit;
 mod confirm;
 mod facts;
@@ -41,6 +42,7 @@ use crate::remote::{KnownHosts, Stop};
 use crate::secret::Secret;
 use crate::template::Layer;
 
+pub use blame::{Told, blame};
 pub use facts::COLLECTORS;
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};

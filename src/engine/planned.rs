@@ -227,6 +227,7 @@ fn guarded(step: &PlannedStep, deed: &Deed) -> Guarded {
     let record = &step.pin.record;
     Guarded {
         label: format!("{} {}:{} {}", step.place.module, step.place.file, step.place.line, step.place.task).replace('\n', " "),
+        path: record.path.clone(),
         probe: script(&record.probe),
         keep: script(&record.undo.keep),
         apply: script(&deed.apply),

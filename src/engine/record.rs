@@ -3,7 +3,7 @@
 use super::step::Ready;
 use crate::diag::Sources;
 use crate::event::{Bytes, Deed, Intent, Pin, Quality, Record, Seen, Way};
-use crate::module::{Answer, Change, Question, Undo};
+use crate::module::{Answer, Change, Question, Touches, Undo};
 use crate::remote::wire::Done;
 use crate::shell::Script;
 
@@ -58,8 +58,17 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
         undo: undo(change, way_back),
         redo: redo(change),
         kept: Bytes::default(),
+        path: path(ready),
         group: change.apply.group,
         limit_seconds: ready.limit.as_secs(),
+    }
+}
+
+/// Where on the host a step works.
+pub fn path(ready: &Ready) -> Option<String> {
+    match ready.act.touches(&ready.around) {
+        Touches::Path(path) => Some(path),
+        _ => None,
     }
 }
 

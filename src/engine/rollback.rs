@@ -344,6 +344,9 @@ fn edit(step: &Reversal, now: &[u8]) -> String {
 
 /// What a change is about: the path of a file, else the whole question.
 pub fn subject(record: &Record) -> String {
+    if let Some(path) = &record.path {
+        return path.clone();
+    }
     // The ways between two states of a file name it first.
     let undo = String::from_utf8_lossy(&record.undo.script.0).into_owned();
     let path = undo.strip_prefix("file_").and_then(|call| call.split_once(" '")).and_then(|(_, rest)| rest.split_once('\''));
@@ -369,7 +372,8 @@ fn reversed(step: &Reversal) -> Guarded {
         apply = plain.as_bytes().to_vec();
     }
     Guarded {
-        label: format!("undo {} {}", step.place.module, step.place.task).replace('\n', " "),
+        label: format!("{} {}:{} {}", step.place.module, step.place.file, step.place.line, step.place.task).replace('\n', " "),
+        path: record.path.clone(),
         probe: if asks { script(&record.probe) } else { Script::default() },
         keep: script(&record.redo.keep),
         apply: Script::raw(apply),
@@ -410,6 +414,7 @@ mod tests {
             undo: way.clone(),
             redo: way,
             kept: Bytes::default(),
+            path: None,
             group: false,
             limit_seconds: 1,
         };

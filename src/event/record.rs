@@ -37,6 +37,9 @@ pub struct Record {
     pub redo: Way,
     /// What the backup printed; `undo` may need it.
     pub kept: Bytes,
+    /// Where on the host it is, if it is a path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
     /// In a process group of its own, which a time limit can kill.
     pub group: bool,
     pub limit_seconds: u64,

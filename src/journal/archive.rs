@@ -311,7 +311,7 @@ fn is_about(record: &crate::event::Record, path: &str) -> bool {
         text.contains(String::from_utf8_lossy(&word).as_ref())
     };
     let path = path.trim_end_matches('/');
-    if names(path) {
+    if record.path.as_deref() == Some(path) || names(path) {
         return true;
     }
     // A copied folder names itself, and its entries below it.

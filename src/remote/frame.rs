@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::shell::{Pattern, Script};
+use crate::shell::{Pattern, Script, escaped};
 
 /// Shell functions that scripts of several modules use. Sent to a shell once, before the first frame that needs them.
 #[derive(Debug)]
@@ -51,6 +51,8 @@ pub enum Verb {
 pub struct Guarded {
     /// What the ledger calls this step.
     pub label: String,
+    /// The path that it is about, for the ledger.
+    pub path: Option<String>,
     /// Asked again before the change; nothing happens unless the answer is the same. Empty: not asked.
     pub probe: Script,
     /// Makes the backup, and prints the record from which the former state can come back.
@@ -118,6 +120,16 @@ impl Frame {
 }
 
 impl Guarded {
+    /// What follows `begin SEQ` in the ledger.
+    fn entry(&self, seq: &str) -> Vec<u8> {
+        let mut entry = self.label.as_bytes().to_vec();
+        if let Some(path) = &self.path {
+            entry.extend_from_slice(format!("\npath {seq} ").as_bytes());
+            entry.extend_from_slice(&escaped(path.as_bytes()));
+        }
+        entry
+    }
+
     fn write<'a>(&self, seq: &str, libraries: &[&Library], line: &'a mut Line) -> &'a mut Line {
         let mut flags = String::new();
         for (set, flag) in [
@@ -148,7 +160,7 @@ impl Guarded {
             .word(seq.as_bytes())
             .word(flags.as_bytes())
             .word(good.join(" ").as_bytes())
-            .word(self.label.as_bytes())
+            .word(&self.entry(seq))
             .word(kind.as_bytes())
             .word(self.probe.as_bytes())
             .word(keep.as_bytes())

@@ -59,7 +59,7 @@ fn what_is_overwritten_is_kept_before() {
     assert!(kept.iter().any(|text| text == "precious\n"), "{kept:?}");
     let text = ledger(&home);
     let order: Vec<&str> = text.lines().map(|line| line.split(' ').next().unwrap_or_default()).collect();
-    assert_eq!(order, ["run", "begin", "kept", "done"], "{text}");
+    assert_eq!(order, ["run", "begin", "path", "kept", "done"], "{text}");
 }
 
 #[test]

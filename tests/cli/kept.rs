@@ -1,4 +1,4 @@
-//! What hosts keep of runs: as much as the inventory says, and nothing that no ledger names.
+//! What hosts keep of runs: as much as the inventory says, nothing that no ledger names, and enough to tell who did what.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -66,4 +66,41 @@ fn old_runs_and_their_backups_go() {
     assert_eq!(names(state(&fleet).join("runs")), [large].into());
     let after = write(&fleet, "z");
     assert_eq!(names(state(&fleet).join("runs")), [after].into());
+}
+
+#[test]
+fn the_hosts_own_ledger_tells_who_changed_a_path() {
+    let fleet = one();
+    std::fs::write(fleet.host("alpha").home.join("f"), "older\n").expect("a file");
+    let first = write(&fleet, "one");
+    let second = write(&fleet, "two");
+    fleet.write("tree/below", "text\n");
+    let tree = apply(&fleet, "hosts = 'all'\n[[task]]\nname = 'tree'\ncopy = { src = 'tree', dest = '~/d' }\n", &[]);
+    assert_eq!(tree.exit, 0, "{}", tree.document);
+    let path = fleet.host("alpha").home.join("f").display().to_string();
+    let here = mutate(&fleet, &["blame", "alpha", &path, "--output", "json"]).output().expect("the program runs");
+    let here: serde_json::Value = serde_json::from_slice(&here.stdout).expect("JSON");
+    assert_eq!((&here["source"], here["changes"].as_array().map(Vec::len)), (&"journal".into(), Some(2)), "{here}");
+    // On another machine there is no such journal.
+    std::fs::remove_dir_all(fleet.folder.path().join("controller")).expect("it is gone");
+    let blame = |words: &[&str]| {
+        let output = mutate(&fleet, &[&["blame", "alpha"], words].concat()).output().expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let told: serde_json::Value = serde_json::from_str(&blame(&[&path, "-D", "--output", "json"])).expect("JSON");
+    assert_eq!(told["source"], "ledger", "{told}");
+    let changes = told["changes"].as_array().expect("changes");
+    let runs: Vec<&str> = changes.iter().map(|change| change["run"].as_str().expect("a run")).collect();
+    assert_eq!(runs, [second.as_str(), first.as_str()]);
+    assert!(changes.iter().all(|change| change["who"].as_str().is_some_and(|who| who.contains("`mutate apply`")) && change["task"] == "f"), "{told}");
+    assert!(changes[0]["diff"].as_str().is_some_and(|diff| diff.contains("-one\n") && diff.contains("+two\n")), "{told}");
+    assert!(changes[1]["diff"].as_str().is_some_and(|diff| diff.contains("-older\n") && diff.contains("+one\n")), "{told}");
+    let text = blame(&[&path]);
+    assert!(text.starts_with("20") && text.contains(&first) && text.contains(" f ("), "{text}");
+    // What came with a folder, and what nobody knows.
+    assert!(blame(&[&format!("{}/d/below", fleet.host("alpha").home.display())]).contains("tree ("));
+    assert!(blame(&["/nowhere"]).contains("neither the journal nor the host's ledger"));
+    let nobody = mutate(&fleet, &["blame", "gamma", "/nowhere"]).output().expect("the program runs");
+    assert_eq!(nobody.status.code(), Some(1));
 }

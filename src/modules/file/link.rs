@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 
-use super::{File, Kind, Look, State, check_parent, escaped};
+use super::{File, Kind, Look, State, check_parent};
 use crate::module::{Answer, Change, Surroundings, Undo, Verdict};
 use crate::sh;
-use crate::shell::{Pattern, Script};
+use crate::shell::{Pattern, Script, escaped};
 
 impl File {
     pub(super) fn check_link(&self) -> Result<()> {

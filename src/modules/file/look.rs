@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::module::Answer;
-use crate::shell::Pattern;
+use crate::shell::{Pattern, escaped, unescaped};
 
 /// What is at a path. Numbers of accounts stay text, because they are only compared and sent back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,36 +208,6 @@ pub fn missing_parent(answer: &Answer) -> Option<Vec<u8>> {
 /// An account's name as one field of an answer.
 pub fn escaped_name(name: &str) -> String {
     name.replace('\\', "\\\\").replace(' ', "\\s")
-}
-
-/// Bytes as a probe prints them on one line.
-pub fn escaped(bytes: &[u8]) -> Vec<u8> {
-    let mut line = Vec::with_capacity(bytes.len());
-    for &byte in bytes {
-        match byte {
-            b'\\' => line.extend_from_slice(b"\\\\"),
-            b'\n' => line.extend_from_slice(b"\\n"),
-            _ => line.push(byte),
-        }
-    }
-    line
-}
-
-/// What a probe printed on one line.
-pub fn unescaped(line: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(line.len());
-    let mut rest = line.iter();
-    while let Some(&byte) = rest.next() {
-        match byte {
-            b'\\' => match rest.next() {
-                Some(b'n') => bytes.push(b'\n'),
-                Some(&other) => bytes.push(other),
-                None => bytes.push(b'\\'),
-            },
-            _ => bytes.push(byte),
-        }
-    }
-    bytes
 }
 
 fn line(bytes: &[u8]) -> (&[u8], &[u8]) {

@@ -19,7 +19,7 @@ use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
 
-pub use look::{Kind, Look, Shown, escaped, missing_parent};
+pub use look::{Kind, Look, Shown, missing_parent};
 pub use properties::Properties;
 pub use put::{Existing, INLINE_BYTES, Put, Source, check_parent, folder_of, upload_path};
 

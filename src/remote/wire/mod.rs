@@ -9,6 +9,8 @@ mod kept;
 
 pub use kept::Kept;
 
+use crate::shell::unescaped;
+
 /// How much noise may come before the first reply, in bytes.
 pub const NOISE_LIMIT: usize = 64 << 10;
 /// The longest payload, and the longest line of a reply, in bytes.
@@ -209,7 +211,7 @@ impl Stdout {
         if kind == "hello" {
             let (uid, home) = rest.split_once(' ').unwrap_or((rest, ""));
             self.greeted = true;
-            replies.push(Reply::Hello { uid: number(uid)?, home: unescaped(home) });
+            replies.push(Reply::Hello { uid: number(uid)?, home: unescaped(home.as_bytes()) });
             return Ok(());
         }
         let fields: Vec<&str> = rest.split(' ').collect();
@@ -355,28 +357,6 @@ pub fn end(word: &str) -> Result<End, Damage> {
         "unkept" => End::Unkept,
         _ => return Err(Damage::Reply),
     })
-}
-
-/// Undoes `core_esc`: `\n` is a newline, `\\` a backslash.
-pub fn unescaped(text: &str) -> Vec<u8> {
-    unescaped_bytes(text.as_bytes())
-}
-
-/// As [`unescaped`], for text that need not be UTF-8.
-pub fn unescaped_bytes(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        match byte {
-            b'\\' => match rest.next() {
-                Some(b'n') => bytes.push(b'\n'),
-                Some(&other) => bytes.push(other),
-                None => bytes.push(b'\\'),
-            },
-            _ => bytes.push(byte),
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
