@@ -24,7 +24,16 @@ pub struct Resolve {
 
 impl Resolve {
     pub fn run(self) -> Result<u8> {
-        let mut archive = Archive::open(&runner::journal_path())?;
+        let path = runner::journal_path();
+        if !path.exists() {
+            if self.common.show.output == OutputForm::Human {
+                say("nothing is open: there is no journal yet");
+            } else {
+                say(&serde_json::json!({ "schema": 1, "command": "resolve", "exit": 0, "steps": [], "unreachable": {} }).to_string());
+            }
+            return Ok(0);
+        }
+        let mut archive = Archive::open(&path)?;
         let mut problems = Vec::new();
         let input = input(&self.common, "resolve", What::Files(Vec::new()), &mut problems)?;
         let steps: Vec<Step> = left_open(&archive)?.into_iter().filter(|step| super::rollback::limited(&input, &self.common, &step.host)).collect();

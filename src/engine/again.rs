@@ -5,13 +5,14 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::commit::question_frame;
-use super::ledger::{Fate, Ledger};
+use super::ledger::{Fate, Ledger, by_answer};
 use super::step::{Ready, UserKey};
 use super::walk::{Halt, Walker, Work};
+use crate::event::{Bytes, Seen};
 use crate::module::Question;
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, HostFailure, Outcome as Came, Verb};
-use crate::shell::Script;
+use crate::shell::{Pattern, Script};
 
 /// Between two tries to reach the host, at first and at most.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,6 +22,7 @@ impl Walker {
     /// As [`Walker::fly_locked`]. When contact is lost, the host is asked again for as long as the options say; what it
     /// then does not know of stays unknown.
     pub(super) async fn fly_heard(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
+        let expects: Vec<(u32, Option<Pattern>)> = frames.iter().filter_map(expectation).collect();
         let mut results = self.fly_locked(user, frames).await?;
         let limit = self.shared.input.options.resolve_limit;
         if !limit.is_zero()
@@ -28,7 +30,7 @@ impl Walker {
             && let Some((ledger, end)) = self.hear_again(user, &results, Instant::now() + limit).await
             && let Ok(Ok(answers)) = timeout_at(end, self.answers_now(user, &results, &Ledger::read(&ledger))).await
         {
-            self.fill_in(&mut results, &Ledger::read(&ledger), answers);
+            self.fill_in(&mut results, &Ledger::read(&ledger), answers, &expects);
             self.is_back = true;
         }
         Ok(results)
@@ -76,10 +78,10 @@ impl Walker {
     }
 
     /// What the probes of changes that were made answer now, with the numbers of their steps.
-    async fn answers_now(&mut self, user: &UserKey, results: &[FrameResult], ledger: &Ledger<'_>) -> Result<Vec<(u32, Vec<u8>)>, Halt> {
+    async fn answers_now(&mut self, user: &UserKey, results: &[FrameResult], ledger: &Ledger<'_>) -> Result<Vec<(u32, Seen)>, Halt> {
         let frames: Vec<Frame> = results
             .iter()
-            .filter(|result| is_lost(result) && matches!(ledger.fate(result.seq), Fate::Ended(End::Changed | End::Unconverged | End::Failed, _)))
+            .filter(|result| is_lost(result) && matches!(ledger.fate(result.seq), Fate::Open | Fate::Ended(End::Changed | End::Unconverged | End::Failed, _)))
             .filter_map(|result| self.ready(result.seq))
             .filter(|ready| matches!(ready.question, Question::Ask(_)))
             .filter_map(question_frame)
@@ -88,7 +90,7 @@ impl Walker {
         let mut answers = Vec::new();
         for result in answered {
             match result.outcome {
-                Came::Answered { stdout, .. } => answers.push((result.seq, stdout)),
+                Came::Answered { status, stdout } => answers.push((result.seq, Seen { status, stdout: Bytes(stdout) })),
                 Came::Unknown(failure) => return Err(Halt::Host(failure)),
                 _ => return Err(self.not_begun(user)),
             }
@@ -96,7 +98,7 @@ impl Walker {
         Ok(answers)
     }
 
-    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, mut answers: Vec<(u32, Vec<u8>)>) {
+    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, answers: Vec<(u32, Seen)>, expects: &[(u32, Option<Pattern>)]) {
         let mut went_on = false;
         for result in results.iter_mut().rev() {
             let seq = result.seq;
@@ -104,10 +106,18 @@ impl Walker {
             // The ledger tells of changes. Behind a look at what is in place the host goes on only when it still is.
             let is_same = went_on && fate == Fate::NeverBegun;
             went_on |= fate != Fate::NeverBegun;
+            let now = answers.iter().find(|(of, _)| *of == seq).map(|(_, seen)| seen.clone());
             let (end, status) = match (&result.outcome, fate) {
                 (Came::NotBegun, _) => (End::Skipped, 0),
                 _ if !is_lost(result) => continue,
-                (_, Fate::Open) => continue,
+                // Its shell was killed in it. What it has done the host itself can tell.
+                (_, Fate::Open) => match (expects.iter().find(|(of, _)| *of == seq), self.ready(seq).and_then(|ready| ready.answer.as_ref()), &now) {
+                    (Some((_, expect)), Some(before), Some(now)) => {
+                        let before = Seen { status: before.status, stdout: Bytes(before.stdout.clone()) };
+                        (by_answer(&before, expect.as_ref(), now), 0)
+                    }
+                    _ => continue,
+                },
                 _ if is_same => (End::Same, 0),
                 // What was not done is judged anew.
                 (_, Fate::NeverBegun | Fate::Ended(End::Conflict | End::Refused | End::Skipped | End::Same, _)) => (End::Skipped, 0),
@@ -115,7 +125,7 @@ impl Walker {
                 _ if self.ready(seq).is_none_or(needs_output) => continue,
                 (_, Fate::Ended(end, status)) => (end, status),
             };
-            let answer = answers.iter_mut().find(|(of, _)| *of == seq).map(|(_, answer)| std::mem::take(answer)).unwrap_or_default();
+            let answer = now.map(|seen| seen.stdout.0).unwrap_or_default();
             result.outcome = Came::Ended(Done { seq, end, status, answer, kept: ledger.kept(seq).to_vec() });
             result.by_ledger = true;
         }
@@ -126,6 +136,14 @@ impl Walker {
             Work::Ready(ready) if ready.seq == seq => Some(&**ready),
             _ => None,
         })
+    }
+}
+
+/// What a change of our own is to leave behind, for each that can be told by what the host answers.
+fn expectation(frame: &Frame) -> Option<(u32, Option<Pattern>)> {
+    match &frame.verb {
+        Verb::Commit(step) if !step.by_user && !step.probe.is_empty() => Some((frame.seq, step.expect.clone())),
+        _ => None,
     }
 }
 

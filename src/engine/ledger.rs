@@ -1,6 +1,8 @@
 //! A run's ledger on a host, read: `begin SEQ LABEL`, `kept SEQ RECORD`, `done SEQ OUTCOME STATUS`.
 
+use crate::event::Seen;
 use crate::remote::wire::{self, End};
+use crate::shell::Pattern;
 
 /// What a ledger says of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +12,16 @@ pub enum Fate {
     Open,
     /// How it ended, with the exit status of what was run.
     Ended(End, i32),
+}
+
+/// How a change ended whose shell was killed in it, by what the host answers before and now. A change of our own is either
+/// whole or told from both.
+pub fn by_answer(before: &Seen, expect: Option<&Pattern>, now: &Seen) -> End {
+    match expect {
+        _ if before == now => End::Skipped,
+        Some(expect) if now.status == 0 && expect.fits(&now.stdout.0) => End::Changed,
+        _ => End::Unconverged,
+    }
 }
 
 pub struct Ledger<'a> {

@@ -164,7 +164,7 @@ impl Applying {
             }
             frames.push(Frame { seq, verb: Verb::Commit(Box::new(guarded(step, deed))), libraries: libraries(&self.walker.shared, record), limit });
             numbers.push(seq);
-            intents.push(step.place.intent(&self.walker.name, Record { seq, ..record.clone() }));
+            intents.push(step.place.intent(&self.walker.name, Record { seq, expect: deed.expect.clone(), ..record.clone() }));
         }
         self.walker.intend(intents, "changed").await?;
         let results = self.walker.fly_changes(user, frames).await?;
@@ -211,6 +211,7 @@ impl Applying {
             let verified = deed.is_some_and(|deed| deed.expect.is_some()) && step.pin.record.before.is_some();
             event.record = Some(Box::new(Record {
                 seq,
+                expect: None,
                 after: verified.then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
                 kept: Bytes(done.kept.clone()),
                 ..step.pin.record.clone()

@@ -3,7 +3,7 @@
 use super::step::Ready;
 use crate::diag::Sources;
 use crate::event::{Bytes, Deed, Intent, Pin, Quality, Record, Seen, Way};
-use crate::module::{Answer, Change, Question, Touches, Undo};
+use crate::module::{Answer, Change, Effect, Question, Touches, Undo};
 use crate::remote::wire::Done;
 use crate::shell::Script;
 
@@ -30,6 +30,7 @@ pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record
         // Where nothing was expected, nothing was asked afterwards.
         after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
         kept: Bytes(done.kept.clone()),
+        expect: None,
         ..draft(ready, change, told.as_ref().unwrap_or(&change.undo))
     }
 }
@@ -55,6 +56,7 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
         },
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
         after: None,
+        expect: change.expect.clone().filter(|_| change.effect == Effect::Change),
         undo: undo(change, way_back),
         redo: redo(change),
         kept: Bytes::default(),

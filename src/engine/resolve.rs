@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
-use super::ledger::{Fate, Ledger};
+use super::ledger::{Fate, Ledger, by_answer};
 use super::prepare::HostPlan;
 use super::schedule::{shared, side_by_side};
 use super::step::UserKey;
@@ -86,7 +86,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
             if [ -e \"$st/runs/{run}/watch/until\" ] || [ -e \"$st/runs/{run}/watch/fired\" ]; then echo waiting; fi
             if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo working; fi 2>/dev/null"
         ));
-        let answer = probe(walker, &user, ledger, Vec::new()).await?;
+        let answer = probe(walker, &user, ledger, Vec::new()).await?.stdout.0;
         let ledger = Ledger::read(&answer);
         // The shell of that run finishes what it has begun, and may have more lines to read.
         let says = |word: &[u8]| answer.split(|&byte| byte == b'\n').rev().take(3).any(|line| line == word);
@@ -94,7 +94,16 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
         found.taken_back.extend(ledger.undone().filter(|(_, status)| *status == 0).map(|(seq, _)| (walker.name.clone(), run.to_owned(), seq)));
         let is_working = says(b"working") && steps.iter().any(|step| ledger.fate(step.seq) == Fate::Open);
         for step in steps {
-            let fate = ledger.fate(step.seq);
+            let mut fate = ledger.fate(step.seq);
+            let mut now = None;
+            if let (Fate::Open, false, Some(draft)) = (fate, is_working, &step.draft)
+                && let (Some(before), false, false) = (&draft.before, draft.undo.by_user, draft.probe.0.is_empty())
+            {
+                // Its shell was killed in it. What it has done the host itself can tell.
+                let seen = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?;
+                fate = Fate::Ended(by_answer(before, draft.expect.as_ref(), &seen), 0);
+                now = Some(seen);
+            }
             let (outcome, message) = match fate {
                 _ if !is_waiting && ledger.undone().any(|(seq, _)| seq == step.seq) => (Outcome::Failed, "by the host's ledger it was done, and taken back since nobody confirmed it"),
                 Fate::Ended(..) if is_waiting => (Outcome::Unknown, "the host waits for somebody to confirm it by a new login, and takes it back otherwise; ask again later"),
@@ -102,12 +111,22 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 _ => verdict(fate),
             };
             let mut record = None;
-            if let (Outcome::Changed, Some(draft)) = (outcome, &step.draft) {
-                let mut whole = Record { kept: Bytes(ledger.kept(step.seq).to_vec()), ..draft.clone() };
+            let message = match (now.is_some(), outcome) {
+                (false, _) => message,
+                (true, Outcome::Changed) => "its shell was killed in it; by what the host answers it was done",
+                (true, Outcome::Failed) => "its shell was killed in it, and by what the host answers it is done in part",
+                (true, _) => "its shell was killed in it; by what the host answers nothing was changed",
+            };
+            // What has been left half done can be undone, too.
+            if let (Outcome::Changed | Outcome::Failed, Some(draft)) = (outcome, &step.draft)
+                && (outcome == Outcome::Changed || now.is_some())
+            {
+                let mut whole = Record { kept: Bytes(ledger.kept(step.seq).to_vec()), expect: None, ..draft.clone() };
                 if !draft.probe.0.is_empty() {
-                    let libraries = draft.libraries.iter().filter_map(|name| walker.shared.input.registry.library(name)).collect();
-                    let now = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries).await?;
-                    whole.after = Some(Seen { status: 0, stdout: Bytes(now) });
+                    whole.after = match now {
+                        Some(now) => Some(now),
+                        None => Some(probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?),
+                    };
                 }
                 record = Some(whole);
             }
@@ -117,10 +136,14 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
     Ok(found)
 }
 
-async fn probe(walker: &mut Walker, user: &UserKey, script: Script, libraries: Vec<&'static Library>) -> Result<Vec<u8>, Halt> {
+fn libraries(walker: &Walker, draft: &Record) -> Vec<&'static Library> {
+    draft.libraries.iter().filter_map(|name| walker.shared.input.registry.library(name)).collect()
+}
+
+async fn probe(walker: &mut Walker, user: &UserKey, script: Script, libraries: Vec<&'static Library>) -> Result<Seen, Halt> {
     let frame = Frame { seq: walker.seq(), verb: Verb::Probe(script), libraries, limit: Duration::from_secs(60) };
     match walker.fly(user, &[frame]).await?.into_iter().next().map(|result: FrameResult| result.outcome) {
-        Some(Came::Answered { stdout, .. }) => Ok(stdout),
+        Some(Came::Answered { status, stdout }) => Ok(Seen { status, stdout: Bytes(stdout) }),
         Some(Came::Unknown(failure)) => Err(Halt::Host(failure)),
         _ => Err(walker.not_begun(user)),
     }

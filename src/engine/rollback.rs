@@ -218,6 +218,7 @@ impl Undoing {
                 seq,
                 before: step.record.after.clone(),
                 after: None,
+                expect: expected(step),
                 undo: step.record.redo.clone(),
                 redo: step.record.undo.clone(),
                 kept: Bytes::default(),
@@ -380,12 +381,18 @@ fn reversed(step: &Reversal) -> Guarded {
         group: record.group,
         by_user: record.undo.by_user,
         good: vec![0],
-        expect: record.before.as_ref().filter(|_| asks && is_verified(record)).map(|before| Pattern::exactly(before.stdout.0.clone())),
+        expect: expected(step),
         counts: true,
         go_on_after_failure: false,
         notify: Vec::new(),
         watch: None,
     }
+}
+
+/// What the host must answer once a change has been undone.
+fn expected(step: &Reversal) -> Option<Pattern> {
+    let record = &step.record;
+    record.before.as_ref().filter(|_| !step.is_late() && is_verified(record)).map(|before| Pattern::exactly(before.stdout.0.clone()))
 }
 
 /// Whether the host must answer as it did before the change, once that has been undone.
@@ -411,6 +418,7 @@ mod tests {
             probe: Bytes::default(),
             before: None,
             after: None,
+            expect: None,
             undo: way.clone(),
             redo: way,
             kept: Bytes::default(),

@@ -10,12 +10,14 @@ tidy_old() (
   cd "$st/runs" || exit 0
   _old=$n$(find . ! -name . -prune -mtime "+$1" -print)$n
   _count=1 _gone=''
-  # A shell that was killed could not clear away what it had sent ahead.
-  for _later in */later; do
-    [ -f "$_later" ] || continue
+  # A shell that was killed could not clear away what it had begun.
+  for _open in */open; do
+    _run=${_open%/open}
+    if [ ! -f "$_open" ] || [ "$_run" = "$core_run" ]; then continue; fi
     # shellcheck disable=SC1090 # lines of core_later
-    (. "./$_later")
-    rm -f "./$_later"
+    [ ! -f "$_run/later" ] || (. "./$_run/later")
+    tidy_begun "$_run"
+    rm -f "./$_run/later" "./$_open"
   done
   # Runs are named by letters and digits.
   # shellcheck disable=SC2045
@@ -35,6 +37,20 @@ tidy_old() (
     tidy_store
   done
 ) </dev/null >/dev/null 2>&1
+
+# tidy_begun RUN: removes temporaries of a run, which lie beside the paths of its changes, or in them. Nobody else makes
+# names with that of a run.
+tidy_begun() {
+  while IFS= read -r _line; do
+    case $_line in 'path '*) ;; *) continue ;; esac
+    _name=$(printf '%bx' "${_line#path * }")
+    _name=${_name%x}
+    [ ! -L "$_name" ] || _name=$(readlink -f -- "$_name") || continue
+    for _left in "${_name%/*}/.mutate.$1."* "$_name/.mutate.$1."*; do
+      if [ -e "$_left" ] || [ -L "$_left" ]; then rm -rf -- "$_left"; fi
+    done
+  done <"./$1/ledger"
+}
 
 tidy_size() {
   _size=$(du -sk ../store)

@@ -33,7 +33,7 @@ back() {
 for one in $(ls | sort -rn); do case $one in *[!0-9]*) ;; *) back "$one" ;; esac; done
 for one in $(ls | sort -n); do case $one in [0-9]*.late) back "$one" ;; esac; done
 mv fired over
-if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf "$lock"; fi
+if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf "$lock" ../open; fi
 '
 
 # watch_arm SEQ SECONDS LIBRARIES NAME WAY RECORD: from now on the change of this number goes back after so many

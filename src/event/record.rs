@@ -32,6 +32,9 @@ pub struct Record {
     /// Its answers before and after the change; none where nothing was asked.
     pub before: Option<Seen>,
     pub after: Option<Seen>,
+    /// What the host must answer afterwards; only of a change whose end is not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expect: Option<crate::shell::Pattern>,
     pub undo: Way,
     /// How the change is made again, once it has been undone.
     pub redo: Way,

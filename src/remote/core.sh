@@ -255,7 +255,10 @@ C() {
     core_done "$_seq" refused 0
     return
   }
-  core_start "$_seq" || exit
+  core_start "$_seq" || {
+    core_note "done $_seq skipped"
+    exit
+  }
   if [ "$_probe" ]; then
     core_ask "$_probe"
     eval "_a=\$a_$_seq _s=\$s_$_seq"
@@ -370,7 +373,7 @@ L() {
     core_clock
     core_owner="$$ $core_birth $core_boot $_up $1"
     core_ledger=$st/runs/$1/ledger
-    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" || {
+    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open" || {
       core_locked broken "the state folder $st cannot be written"
       return
     }
@@ -386,7 +389,7 @@ core_release() {
       rm -f "$st/runs/$core_run/later"
     fi
     # What waits for a confirmation goes on without this shell, and nobody else begins meanwhile.
-    if [ -e "$st/runs/$core_run/watch/until" ]; then watch_keep; else rm -rf "$st/lock"; fi
+    if [ -e "$st/runs/$core_run/watch/until" ]; then watch_keep; else rm -rf "$st/lock" "$st/runs/$core_run/open"; fi
   fi
   core_owner=''
 }

@@ -12,6 +12,7 @@ mod logins;
 mod outcomes;
 mod rollback;
 mod saved;
+mod sweeps;
 mod taken_back;
 
 use std::path::Path;

@@ -1406,29 +1406,3 @@ file__back_modes() {
   [ "$_bad" = 0 ] || file__stop 1 "owner or mode of $_bad paths in $(core_esc "$_path") could not be put back"
   file__run sync -f -- "$_path" || file__run sync
 }
-
-# file_clean FOLDER… (apply): remove temporaries that a run which is no longer there left behind. The lock allows one run
-# at a time, so every run but the present one is dead. Only our own user's, and the old file kept for a validator.
-# Processes: none when there is nothing.
-file_clean() {
-  (
-    set +f
-    for _c in "$@"; do
-      [ -d "$_c" ] || continue
-      file__leftover "$_c" || continue
-      find "${_c%/}/." ! -name . -prune -name '.mutate.*' ! -name ".mutate.$core_run.*" \
-        '(' -user "$(id -u)" -o -type f -name '*.old' ')' -exec rm -rf -- {} +
-    done
-  )
-}
-
-# file__leftover FOLDER: is there a temporary of another run? Needs globs.
-file__leftover() {
-  for _e in "${1%/}"/.mutate.*; do
-    case ${_e##*/} in
-      ".mutate.$core_run".* | '.mutate.*') ;;
-      *) return 0 ;;
-    esac
-  done
-  return 1
-}

@@ -1,0 +1,223 @@
+//! Faults at every point, and what must hold after each of them: journal, ledger, backups and files agree, nothing half
+//! done is left, and the next run makes it good.
+//!
+//! How often is said by `MUTATE_SWEEP`: without it a sample, `full` in CI.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use sha2::Digest as _;
+
+use super::{Fleet, mutate, read};
+use crate::fleet::Faults;
+
+fn is_full() -> bool {
+    std::env::var_os("MUTATE_SWEEP").is_some_and(|value| value == "full")
+}
+
+/// Numbers that look random, the same ones every time.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % below.max(1)
+    }
+}
+
+/// Thirty steps of several kinds, whose content depends on `round`.
+fn playbook() -> String {
+    let mut text = String::from("hosts = 'all'\n");
+    for number in 0..8 {
+        text.push_str(&format!("[[task]]\ncopy = {{ content = \"{}{{{{ round }}}}\\n\", dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n", "0123456789".repeat(300)));
+        text.push_str(&format!("[[task]]\nlineinfile = {{ path = '~/lines{number}', regexp = '^v=', line = 'v={{{{ round }}}}', create = true }}\n"));
+        text.push_str(&format!("[[task]]\nshell = {{ cmd = 'echo {{{{ round }}}} >>count{number}; touch done{number}-{{{{ round }}}}', creates = '~/done{number}-{{{{ round }}}}' }}\n"));
+    }
+    for number in 0..6 {
+        text.push_str(&format!("[[task]]\nfile = {{ path = '~/d/{{{{ round }}}}/{number}', state = 'directory' }}\n"));
+    }
+    text.push_str("[[handler]]\nname = 'tell'\nshell = { cmd = 'echo {{ round }} >>told', always = true }\n");
+    text
+}
+
+fn state(home: &Path) -> PathBuf {
+    home.join(".local/state/mutate")
+}
+
+/// Waits until no shell of a run is at work on the hosts.
+fn wait_for_rest(fleet: &Fleet) {
+    let began = Instant::now();
+    while fleet.hosts.iter().any(|host| state(&host.home).join("lock").exists() || !is_quiet(&host.home)) {
+        assert!(began.elapsed() < Duration::from_secs(30), "a shell does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether no process works in a folder.
+fn is_quiet(home: &Path) -> bool {
+    let Ok(processes) = std::fs::read_dir("/proc") else { return true };
+    !processes.flatten().any(|process| std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(home)))
+}
+
+/// What the ledger of a run says: how steps ended, and what was kept for them.
+#[derive(Default)]
+struct Ledger {
+    begun: Vec<u32>,
+    done: BTreeMap<u32, String>,
+    kept: BTreeMap<u32, String>,
+}
+
+fn ledgers(home: &Path) -> BTreeMap<String, Ledger> {
+    let Ok(runs) = std::fs::read_dir(state(home).join("runs")) else { return BTreeMap::new() };
+    let mut all = BTreeMap::new();
+    for run in runs.flatten() {
+        let text = std::fs::read_to_string(run.path().join("ledger")).unwrap_or_default();
+        let mut ledger = Ledger::default();
+        for line in text.lines() {
+            let mut words = line.splitn(3, ' ');
+            let (word, seq, rest) = (words.next().unwrap_or_default(), words.next().and_then(|seq| seq.parse().ok()), words.next().unwrap_or_default());
+            match (word, seq) {
+                ("begin", Some(seq)) => ledger.begun.push(seq),
+                ("done", Some(seq)) => drop(ledger.done.insert(seq, rest.split(' ').next().unwrap_or_default().to_owned())),
+                ("kept", Some(seq)) => drop(ledger.kept.insert(seq, rest.to_owned())),
+                _ => {}
+            }
+        }
+        all.insert(run.file_name().to_string_lossy().into_owned(), ledger);
+    }
+    all
+}
+
+/// Outcomes in the journal, by run, host and number: as they were told, and as they were settled later.
+fn journal(fleet: &Fleet) -> BTreeMap<(String, String, u32), (String, Option<String>)> {
+    let path = fleet.folder.path().join("controller/.local/state/mutate/journal.db");
+    let connection = rusqlite::Connection::open(path).expect("the journal");
+    let mut statement = connection.prepare("SELECT run, host, seq, outcome, settled FROM steps WHERE seq > 0").expect("a query");
+    let rows = statement.query_map([], |row| Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get::<_, Option<String>>(4)?)))).expect("rows");
+    let outcome = |settled: Option<String>| settled.and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok()?["outcome"].as_str().map(str::to_owned));
+    rows.map(|row| row.expect("a row")).map(|(key, (told, settled))| (key, (told, outcome(settled)))).collect()
+}
+
+/// What must hold at any moment at which nothing is at work: journal, ledger and backups agree.
+fn check(fleet: &Fleet, context: &str) {
+    let journal = journal(fleet);
+    for host in &fleet.hosts {
+        for (run, ledger) in ledgers(&host.home) {
+            for seq in &ledger.begun {
+                // Nothing is begun that the journal does not know of.
+                assert!(journal.contains_key(&(run.clone(), host.name.clone(), *seq)), "{context}: {run} {} {seq} is not in the journal", host.name);
+            }
+            for record in ledger.kept.values().filter(|record| record.starts_with("file ")) {
+                let hash = record.split(' ').nth(6).expect("a hash");
+                let backup = std::fs::read(state(&host.home).join("store").join(hash)).unwrap_or_else(|error| panic!("{context}: the backup {hash}: {error}"));
+                let found: String = sha2::Sha256::digest(&backup).iter().map(|byte| format!("{byte:02x}")).collect();
+                assert_eq!(found, hash, "{context}: a backup is damaged");
+            }
+        }
+    }
+    for ((run, name, seq), (told, settled)) in &journal {
+        let home = &fleet.host(name).home;
+        let ledgers = ledgers(home);
+        let done = ledgers.get(run).and_then(|ledger| ledger.done.get(seq)).map(String::as_str);
+        match settled.as_deref().unwrap_or(told) {
+            "changed" => assert_eq!(done, Some("changed"), "{context}: {run} {name} {seq}"),
+            "ok" => assert!(matches!(done, Some("changed" | "ran") | None), "{context}: {run} {name} {seq}: {done:?}"),
+            "cancelled" => assert!(matches!(done, None | Some("conflict" | "refused" | "skipped")), "{context}: {run} {name} {seq}: {done:?}"),
+            "failed" => assert!(!matches!(done, Some("changed" | "ran")), "{context}: {run} {name} {seq}: {done:?}"),
+            // Nobody knows yet.
+            _ => {}
+        }
+    }
+}
+
+/// Every managed file is whole and as some round made it, and nothing else lies about.
+fn check_files(home: &Path, rounds: u64, context: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let whole = "0123456789".repeat(300);
+    for entry in std::fs::read_dir(home).expect("a home").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let text = || std::fs::read_to_string(entry.path()).expect("text");
+        let is_round = |text: &str| text.trim_end().parse::<u64>().is_ok_and(|round| round < rounds);
+        match name.trim_end_matches(|letter: char| letter.is_ascii_digit()) {
+            "file" => {
+                assert!(text().strip_prefix(&whole).is_some_and(|rest| rest.ends_with('\n') && is_round(rest)), "{context}: {name} is half a file");
+                assert_eq!(entry.metadata().expect("metadata").permissions().mode() & 0o7777, 0o640, "{context}: {name}");
+            }
+            "lines" => assert!(text().strip_prefix("v=").is_some_and(is_round), "{context}: {name}: {}", text()),
+            _ => {}
+        }
+    }
+}
+
+fn temporaries(home: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(home).expect("a home").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with(".mutate")).collect()
+}
+
+/// Nobody does a thing of one round twice.
+fn check_counts(home: &Path, context: &str) {
+    for number in 0..8 {
+        let text = std::fs::read_to_string(home.join(format!("count{number}"))).unwrap_or_default();
+        let mut rounds: Vec<&str> = text.lines().collect();
+        rounds.sort_unstable();
+        let all = rounds.len();
+        rounds.dedup();
+        assert_eq!(rounds.len(), all, "{context}: count{number}: {text}");
+    }
+}
+
+/// Settles what is open, runs once more, and finds nothing left to do.
+fn converge(fleet: &Fleet, path: &str, round: u64, context: &str) {
+    let settled = mutate(fleet, &["resolve"]).output().expect("the program runs");
+    assert!(settled.status.success(), "{context}: {}{}", String::from_utf8_lossy(&settled.stdout), String::from_utf8_lossy(&settled.stderr));
+    let variable = format!("round={round}");
+    let run = || read(mutate(fleet, &["apply", path, "-e", &variable, "--output", "json"]).output().expect("the program runs"));
+    let ran = run();
+    assert_eq!(ran.exit, 0, "{context}: {} {}", ran.document, ran.stderr);
+    wait_for_rest(fleet);
+    check(fleet, context);
+    let again = run();
+    assert_eq!((again.exit, &again.document["totals"]["changed"]), (0, &0.into()), "{context}: {}", again.document);
+    for host in &fleet.hosts {
+        check_files(&host.home, round + 1, context);
+        assert_eq!(temporaries(&host.home), Vec::<String>::new(), "{context}");
+        assert_eq!(std::fs::read_dir(state(&host.home).join("handlers")).expect("a folder").count(), 0, "{context}: a handler is pending");
+    }
+}
+
+#[test]
+fn the_controller_may_be_killed_at_any_instant() {
+    let rounds: u64 = if is_full() { 500 } else { 25 };
+    let fleet = Fleet::start(&["a", "b", "c", "d", "e"], &Faults::default());
+    let path = fleet.write("play.toml", &playbook()).display().to_string();
+    let began = Instant::now();
+    converge(&fleet, &path, 0, "undisturbed");
+    // The login, the questions, the changes and the end, and a bit more: two runs were made.
+    let whole = u64::try_from(began.elapsed().as_millis()).expect("a short time") * 2 / 3;
+    let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
+    for round in 1..=rounds {
+        let variable = format!("round={round}");
+        let mut child = mutate(&fleet, &["apply", &path, "-e", &variable]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs");
+        std::thread::sleep(Duration::from_millis(dice.roll(whole)));
+        let _gone = child.kill();
+        let _reaped = child.wait();
+        wait_for_rest(&fleet);
+        let context = format!("round {round}");
+        check(&fleet, &context);
+        for host in &fleet.hosts {
+            check_files(&host.home, round + 1, &context);
+            check_counts(&host.home, &context);
+        }
+        if round % 25 == 0 {
+            converge(&fleet, &path, round, &context);
+        }
+    }
+    converge(&fleet, &path, rounds, "the end");
+    for host in &fleet.hosts {
+        check_counts(&host.home, "the end");
+    }
+}
