@@ -54,7 +54,7 @@ impl Resolve {
         let time = jiff::Timestamp::now().to_string();
         let settled: Vec<(i64, Settled)> = findings
             .iter()
-            .filter(|finding| finding.outcome != Outcome::Unknown)
+            .filter(|finding| finding.is_final)
             .map(|finding| {
                 let settled = Settled { outcome: finding.outcome.name().into(), message: finding.message.clone(), record: finding.record.clone(), time: time.clone() };
                 (finding.number, settled)
@@ -67,7 +67,9 @@ impl Resolve {
                 archive.end(&run.id)?;
             }
         }
-        let exit = if open.is_empty() { 0 } else { STILL_OPEN };
+        // What nobody will ever know is told once.
+        let is_unknown = findings.iter().any(|finding| finding.outcome == Outcome::Unknown);
+        let exit = if open.is_empty() && !is_unknown { 0 } else { STILL_OPEN };
         if self.common.show.output == OutputForm::Human {
             for step in &steps {
                 let line = match findings.iter().find(|finding| finding.number == step.number) {

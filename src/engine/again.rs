@@ -114,7 +114,11 @@ impl Walker {
                 (_, Fate::Open) => match (expects.iter().find(|(of, _)| *of == seq), self.ready(seq).and_then(|ready| ready.answer.as_ref()), &now) {
                     (Some((_, expect)), Some(before), Some(now)) => {
                         let before = Seen { status: before.status, stdout: Bytes(before.stdout.clone()) };
-                        (by_answer(&before, expect.as_ref(), now), 0)
+                        let by_user = self.ready(seq).is_none_or(|ready| ready.module.runs_user_text);
+                        match by_answer(&before, expect.as_ref(), now, by_user) {
+                            Some(end) if !self.ready(seq).is_none_or(needs_output) => (end, 0),
+                            _ => continue,
+                        }
                     }
                     _ => continue,
                 },
@@ -139,10 +143,10 @@ impl Walker {
     }
 }
 
-/// What a change of our own is to leave behind, for each that can be told by what the host answers.
+/// What a change is to leave behind, for each that can be told by what the host answers.
 fn expectation(frame: &Frame) -> Option<(u32, Option<Pattern>)> {
     match &frame.verb {
-        Verb::Commit(step) if !step.by_user && !step.probe.is_empty() => Some((frame.seq, step.expect.clone())),
+        Verb::Commit(step) if !step.probe.is_empty() => Some((frame.seq, step.expect.clone())),
         _ => None,
     }
 }

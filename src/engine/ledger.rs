@@ -14,13 +14,14 @@ pub enum Fate {
     Ended(End, i32),
 }
 
-/// How a change ended whose shell was killed in it, by what the host answers before and now. A change of our own is either
-/// whole or told from both.
-pub fn by_answer(before: &Seen, expect: Option<&Pattern>, now: &Seen) -> End {
+/// How a change ended whose shell was killed in it, by what the host answered before and answers now. `None`: the user's own
+/// command has not come to what its task tests, and may have done something all the same.
+pub fn by_answer(before: &Seen, expect: Option<&Pattern>, now: &Seen, by_user: bool) -> Option<End> {
     match expect {
-        _ if before == now => End::Skipped,
-        Some(expect) if now.status == 0 && expect.fits(&now.stdout.0) => End::Changed,
-        _ => End::Unconverged,
+        _ if before == now => (!by_user).then_some(End::Skipped),
+        _ if by_user => Some(End::Changed),
+        Some(expect) if now.status == 0 && expect.fits(&now.stdout.0) => Some(End::Changed),
+        _ => Some(End::Unconverged),
     }
 }
 

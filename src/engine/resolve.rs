@@ -34,6 +34,8 @@ pub struct Finding {
     pub outcome: Outcome,
     pub message: String,
     pub record: Option<Record>,
+    /// Nobody will ever know more.
+    pub is_final: bool,
 }
 
 /// What the ledgers say.
@@ -97,11 +99,11 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
             let mut fate = ledger.fate(step.seq);
             let mut now = None;
             if let (Fate::Open, false, Some(draft)) = (fate, is_working, &step.draft)
-                && let (Some(before), false, false) = (&draft.before, draft.undo.by_user, draft.probe.0.is_empty())
+                && let (Some(before), false) = (&draft.before, draft.probe.0.is_empty())
             {
                 // Its shell was killed in it. What it has done the host itself can tell.
                 let seen = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?;
-                fate = Fate::Ended(by_answer(before, draft.expect.as_ref(), &seen), 0);
+                fate = Fate::Ended(by_answer(before, draft.expect.as_ref(), &seen, draft.undo.by_user).unwrap_or(End::Failed), 0);
                 now = Some(seen);
             }
             let (outcome, message) = match fate {
@@ -111,15 +113,17 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 _ => verdict(fate),
             };
             let mut record = None;
+            let is_command = step.draft.as_ref().is_some_and(|draft| draft.undo.by_user);
             let message = match (now.is_some(), outcome) {
                 (false, _) => message,
                 (true, Outcome::Changed) => "its shell was killed in it; by what the host answers it was done",
+                (true, Outcome::Failed) if is_command => "its shell was killed in it, and by its own test it is not done; what it did before nobody knows",
                 (true, Outcome::Failed) => "its shell was killed in it, and by what the host answers it is done in part",
                 (true, _) => "its shell was killed in it; by what the host answers nothing was changed",
             };
             // What has been left half done can be undone, too.
             if let (Outcome::Changed | Outcome::Failed, Some(draft)) = (outcome, &step.draft)
-                && (outcome == Outcome::Changed || now.is_some())
+                && (outcome == Outcome::Changed || now.is_some() && !is_command)
             {
                 let mut whole = Record { kept: Bytes(ledger.kept(step.seq).to_vec()), expect: None, ..draft.clone() };
                 if !draft.probe.0.is_empty() {
@@ -130,7 +134,8 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 }
                 record = Some(whole);
             }
-            found.steps.push(Finding { number: step.number, host: walker.name.clone(), outcome, message: message.to_owned(), record });
+            let is_final = outcome != Outcome::Unknown || fate == Fate::Open && !is_working;
+            found.steps.push(Finding { number: step.number, host: walker.name.clone(), outcome, message: message.to_owned(), record, is_final });
         }
     }
     Ok(found)

@@ -172,7 +172,12 @@ fn check_counts(home: &Path, context: &str) {
 
 /// Settles what is open, runs once more, and finds nothing left to do.
 fn converge(fleet: &Fleet, path: &str, round: u64, context: &str) {
-    let settled = mutate(fleet, &["resolve"]).output().expect("the program runs");
+    let resolve = || mutate(fleet, &["resolve"]).output().expect("the program runs");
+    let mut settled = resolve();
+    if settled.status.code() == Some(7) && String::from_utf8_lossy(&settled.stdout).contains("begun and never ended") {
+        // A command without a test of its own, whose shell was killed: that nobody knows is said once.
+        settled = resolve();
+    }
     assert!(settled.status.success(), "{context}: {}{}", String::from_utf8_lossy(&settled.stdout), String::from_utf8_lossy(&settled.stderr));
     let variable = format!("round={round}");
     let run = || read(mutate(fleet, &["apply", path, "-e", &variable, "--output", "json"]).output().expect("the program runs"));
@@ -219,5 +224,199 @@ fn the_controller_may_be_killed_at_any_instant() {
     converge(&fleet, &path, rounds, "the end");
     for host in &fleet.hosts {
         check_counts(&host.home, "the end");
+    }
+}
+
+/// Some steps of every kind on one host, each of which is done once per round.
+fn short_playbook() -> String {
+    let mut text = String::from("hosts = 'all'\ntimeout = 20\n");
+    for number in 0..2 {
+        text.push_str(&format!("[[task]]\ncopy = {{ content = \"{}{{{{ round }}}}\\n\", dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n", "0123456789".repeat(300)));
+        text.push_str(&format!("[[task]]\nshell = {{ cmd = 'echo {{{{ round }}}} >>count{number}; touch done{number}-{{{{ round }}}}', creates = '~/done{number}-{{{{ round }}}}' }}\n"));
+        text.push_str(&format!("[[task]]\nlineinfile = {{ path = '~/lines{number}', regexp = '^v=', line = 'v={{{{ round }}}}', create = true }}\n"));
+    }
+    text.push_str("[[task]]\nfile = { path = '~/d/{{ round }}', state = 'directory' }\n[[handler]]\nname = 'tell'\nshell = { cmd = 'echo {{ round }} >>told', always = true }\n");
+    text
+}
+
+/// One run under a fault: whatever its end, it is true.
+fn disturbed(fleet: &Fleet, path: &str, round: u64, context: &str) {
+    let variable = format!("round={round}");
+    let ran = read(mutate(fleet, &["apply", path, "-e", &variable, "--output", "json"]).output().expect("the program runs"));
+    assert!([0, 4, 5, 7, 8].contains(&ran.exit), "{context}: {} {}", ran.document, ran.stderr);
+    let began = Instant::now();
+    while !is_quiet(&fleet.hosts[0].home) && began.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    check(fleet, context);
+    check_files(&fleet.hosts[0].home, round + 1, context);
+    check_counts(&fleet.hosts[0].home, context);
+    if ran.exit == 0 {
+        let text = std::fs::read_to_string(fleet.hosts[0].home.join("file1")).expect("a file");
+        assert!(text.ends_with(&format!("9{round}\n")) && fleet.hosts[0].home.join(format!("d/{round}")).exists(), "{context}: it was told as done: {}", ran.document);
+    }
+}
+
+#[test]
+fn the_connection_may_be_closed_at_every_frame() {
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    let path = fleet.write("play.toml", &short_playbook()).display().to_string();
+    converge(&fleet, &path, 0, "undisturbed");
+    let step = if is_full() { 1 } else { 9 };
+    let mut round = 0;
+    for at in (1..).step_by(step) {
+        round += 1;
+        fleet.hosts[0].close_at(at);
+        let context = format!("closed at message {at}");
+        disturbed(&fleet, &path, round, &context);
+        let was_closed = fleet.hosts[0].messages_left() == 0;
+        fleet.hosts[0].close_at(0);
+        converge(&fleet, &path, round, &context);
+        if !was_closed {
+            assert!(at > 40, "so few messages cannot be all");
+            return;
+        }
+    }
+}
+
+/// A host whose first session after `armed` was written runs under strace, with the fault that stands there; and where.
+fn traced() -> Option<(Fleet, tempfile::TempDir)> {
+    if std::process::Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "strace must be there in CI");
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let shell = folder.path().join("shell");
+    let text = "#!/bin/sh\nf=FOLDER\nif read -r inject 2>/dev/null <$f/armed; then rm $f/armed; exec strace -f -q -o $f/log -e trace=\"${inject%%:*}\" -e inject=\"$inject\" /bin/sh \"$@\"; fi\nexec /bin/sh \"$@\"\n";
+    std::fs::write(&shell, text.replace("FOLDER", &folder.path().display().to_string())).expect("a script");
+    std::fs::set_permissions(&shell, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("its mode");
+    Some((Fleet::start(&["alpha"], &Faults { shell: Some(shell.display().to_string()), ..Faults::default() }), folder))
+}
+
+/// What changes files, and what makes the processes that do. Those that this machine does not have do not matter.
+const CALLS: &str = "?open,openat,write,?rename,?renameat,renameat2,?unlink,unlinkat,fsync,fdatasync,sync,syncfs,?chmod,fchmod,fchmodat,?chown,fchown,fchownat,?link,linkat,?symlink,symlinkat,?mkdir,mkdirat,?rmdir,utimensat,fsetxattr,clone,clone3,?vfork,execve";
+
+/// Runs with a fault at every call from the first on, in every process of the session, until there is none of that number.
+fn at_every_call(step: usize, faults: &[&str], happened: &str) {
+    let Some((fleet, folder)) = traced() else { return };
+    let path = fleet.write("play.toml", &short_playbook()).display().to_string();
+    converge(&fleet, &path, 0, "undisturbed");
+    for (round, at) in (1..).step_by(step).enumerate() {
+        let fault = format!("{}:when={at}", faults[round % faults.len()]);
+        std::fs::write(folder.path().join("armed"), format!("{CALLS}:{fault}
+")).expect("armed");
+        disturbed(&fleet, &path, round as u64 + 1, &fault);
+        converge(&fleet, &path, round as u64 + 1, &fault);
+        let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+        if !log.contains(happened) {
+            assert!(at > 30, "so few calls cannot be all");
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_hosts_shell_may_be_killed_at_every_system_call() {
+    at_every_call(if is_full() { 1 } else { 17 }, &["signal=SIGKILL"], "killed by SIGKILL");
+}
+
+#[test]
+fn every_system_call_may_fail_for_lack_of_room_or_rights() {
+    at_every_call(if is_full() { 1 } else { 17 }, &["error=ENOSPC", "error=EIO", "error=EROFS", "error=EDQUOT", "error=EACCES"], "(INJECTED)");
+}
+
+/// Two controllers at once: one works, the other is told who does, and never do both.
+#[test]
+fn two_controllers_never_work_on_one_host_at_once() {
+    let races = if is_full() { 200 } else { 12 };
+    let fleet = Fleet::start(&["alpha", "beta"], &Faults::default());
+    let text = "hosts = 'all'
+[[task]]
+shell = { cmd = 'mkdir busy || echo clash >>clash; sleep 0.03; rmdir busy', always = true }
+        [[task]]
+copy = { content = \"{{ who }}\", dest = '~/last' }
+[[task]]
+shell = { cmd = 'mkdir busy || echo clash >>clash; sleep 0.03; rmdir busy; echo {{ who }} >>all', always = true }
+";
+    let path = fleet.write("play.toml", text).display().to_string();
+    let (mut lost, mut won) = (0, 0);
+    let mut dice = Dice(42);
+    for race in 0..races {
+        let start = |who: String| mutate(&fleet, &["apply", &path, "-e", &format!("who={who}"), "--output", "json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+        let first = start(format!("a{race}"));
+        std::thread::sleep(Duration::from_millis(dice.roll(60)));
+        let second = start(format!("b{race}"));
+        let ends = [first, second].map(|child| read(child.wait_with_output().expect("an end")));
+        for ran in &ends {
+            assert!([0, 8].contains(&ran.exit), "race {race}: {} {}", ran.document, ran.stderr);
+            for host in ["alpha", "beta"] {
+                let told = &ran.document["hosts"][host];
+                let message = told["message"].as_str().expect("a message");
+                if told["outcome"] == "changed" {
+                    won += 1;
+                } else {
+                    lost += 1;
+                    assert!(message.contains("is locked by") && message.contains("`mutate apply`") && message.contains("(run 01"), "race {race}: {message}");
+                }
+            }
+        }
+        wait_for_rest(&fleet);
+    }
+    for host in &fleet.hosts {
+        assert!(!host.home.join("clash").exists(), "two controllers were at work at once");
+    }
+    assert!(lost > races / 4 && won >= 2 * races, "{lost} were refused and {won} worked, so this was no race");
+}
+
+/// A lock whose holder is gone heals by itself; one whose holder is there does not.
+#[test]
+fn a_lock_that_was_left_heals() {
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    let home = &fleet.hosts[0].home;
+    let lock = state(home).join("lock");
+    let first = |words: &str| std::fs::read_to_string(words).expect("proc").split_whitespace().next().expect("a word").to_owned();
+    let born = |process: u32| -> String {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("a process");
+        stat.rsplit_once(") ").expect("a name").1.split(' ').nth(19).expect("its start").to_owned()
+    };
+    let boot = first("/proc/sys/kernel/random/boot_id");
+    let up = first("/proc/uptime").split('.').next().expect("seconds").parse::<u64>().expect("seconds");
+    let me = std::process::id();
+    let mut gone = std::process::Command::new("true").spawn().expect("a process");
+    let dead = gone.id();
+    gone.wait().expect("it ends");
+    let mut round = 0;
+    let mut apply = |owner: String, beat: Option<u64>| {
+        round += 1;
+        std::fs::create_dir_all(&lock).expect("a lock");
+        std::fs::write(lock.join("owner"), format!("{owner}
+ann@desk pid 1 `mutate apply`
+for alpha
+")).expect("an owner");
+        if let Some(beat) = beat {
+            std::fs::write(lock.join("beat"), format!("{beat}
+")).expect("a beat");
+        }
+        let ran = super::apply(&fleet, &format!("hosts = 'all'
+[[task]]
+copy = {{ content = '{round}', dest = '~/f' }}
+"), &[]);
+        let _left = std::fs::remove_dir_all(&lock);
+        (ran.exit, ran.document["hosts"]["alpha"]["message"].as_str().expect("a message").to_owned())
+    };
+    let born = born(me);
+    // Its process is gone; it is another process by now; it was before the last boot; it has not moved for longer than the lease.
+    for (owner, beat) in [
+        (format!("{dead} 1 {boot} {up} 01OLD"), None),
+        (format!("{me} 1 {boot} {up} 01OLD"), None),
+        (format!("{me} {born} 00000000-0000-0000-0000-000000000000 {up} 01OLD"), None),
+        (format!("{me} {born} {boot} {} 01OLD", up.saturating_sub(200)), Some(up.saturating_sub(100))),
+    ] {
+        assert_eq!(apply(owner.clone(), beat).0, 0, "{owner}");
+    }
+    // It is there, and alive: by its own words, or by a sign of life since.
+    for (since, beat) in [(up, None), (up.saturating_sub(500), Some(up))] {
+        let (exit, said) = apply(format!("{me} {born} {boot} {since} 01OLD"), beat);
+        assert!(exit == 8 && said.contains("ann@desk") && said.contains("01OLD"), "{exit} {said}");
     }
 }

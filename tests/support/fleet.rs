@@ -54,6 +54,9 @@ pub struct Host {
     cut: Arc<AtomicBool>,
     /// How often it has been cut; a connection from before a cut stays dead.
     cuts: Arc<AtomicUsize>,
+    /// After so many more messages, in either direction, every connection is closed; 0 for never.
+    left: Arc<AtomicUsize>,
+    closed: Arc<tokio::sync::Notify>,
 }
 
 #[derive(Default)]
@@ -83,6 +86,25 @@ impl Host {
     pub fn cut(&self) {
         self.cuts.fetch_add(1, Ordering::SeqCst);
         self.cut.store(true, Ordering::SeqCst);
+    }
+
+    /// Closes every connection in place of the message of this number from now on, of those to and from its shells.
+    pub fn close_at(&self, message: usize) {
+        self.left.store(message, Ordering::SeqCst);
+    }
+
+    /// How many messages there are to go until then; 0 when it has happened.
+    pub fn messages_left(&self) -> usize {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    /// Whether a message may pass.
+    fn passes(&self) -> bool {
+        let before = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| Some(left.saturating_sub(1))).unwrap_or(0);
+        if before == 1 {
+            self.closed.notify_waiters();
+        }
+        before != 1
     }
 
     pub fn mend(&self) {
@@ -123,7 +145,7 @@ impl Fleet {
             let public = host_key.public_key().to_openssh().expect("a public key");
             let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port");
             let port = listener.local_addr().expect("an address").port();
-            let host = Host { name: (*name).into(), port, home, counts: Arc::default(), cut: Arc::default(), cuts: Arc::default() };
+            let host = Host { name: (*name).into(), port, home, counts: Arc::default(), cut: Arc::default(), cuts: Arc::default(), left: Arc::default(), closed: Arc::default() };
             inventory.push_str(&format!("{name} = {{ address = \"127.0.0.1\", port = {port}, host_key = \"{}\" }}\n", public.trim()));
             runtime.spawn(serve(listener, host.clone(), host_key, client_key.public_key().clone(), faults.clone()));
             hosts.push(host);
@@ -192,10 +214,11 @@ async fn wire(stream: TcpStream, server: tokio::io::DuplexStream, host: Host, de
     let (client_read, client_write) = stream.into_split();
     let (server_read, server_write) = tokio::io::split(server);
     let towards_server = Arc::new(AtomicBool::new(false));
+    let closed = host.closed.clone();
     let up = carry(client_read, server_write, host.clone(), delay, towards_server.clone(), true);
     let down = carry(server_read, client_write, host, delay, towards_server, false);
     // When one direction ends, so does the other.
-    tokio::select! { () = up => {}, () = down => {} }
+    tokio::select! { () = up => {}, () = down => {}, () = closed.notified() => {} }
 }
 
 async fn carry(
@@ -282,7 +305,7 @@ impl russh::server::Handler for Login {
         let (input, output) = mpsc::unbounded_channel();
         self.inputs.insert(channel, input);
         session.channel_success(channel)?;
-        let running = run(command, self.host.home.clone(), self.faults.clone(), channel, session.handle(), output);
+        let running = run(command, self.host.clone(), self.faults.clone(), channel, session.handle(), output);
         let sessions = self.sessions.clone();
         tokio::spawn(async move {
             running.await;
@@ -292,6 +315,9 @@ impl russh::server::Handler for Login {
     }
 
     async fn data(&mut self, channel: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {
+        if !self.host.passes() {
+            return Ok(());
+        }
         if let Some(input) = self.inputs.get(&channel) {
             // A command that has ended reads no more.
             let _taken = input.send(data.to_vec());
@@ -312,12 +338,13 @@ impl russh::server::Handler for Login {
 
 async fn run(
     command: String,
-    home: PathBuf,
+    host: Host,
     faults: Faults,
     channel: ChannelId,
     handle: russh::server::Handle,
     mut input: mpsc::UnboundedReceiver<Vec<u8>>,
 ) {
+    let home = host.home.clone();
     let shell = faults.shell.clone().unwrap_or_else(|| "/bin/sh".into());
     let child = tokio::process::Command::new(&shell)
         .arg("-c")
@@ -352,8 +379,8 @@ async fn run(
             }
         }
     });
-    let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None, faults.late_stdout));
-    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), faults.late_stderr));
+    let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None, faults.late_stdout, host.clone()));
+    let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), faults.late_stderr, host));
     let status = child.wait().await.ok().and_then(|status| status.code()).and_then(|code| u32::try_from(code).ok());
     // What a daemon that was left behind still holds open must not hold the channel.
     let _drained = tokio::time::timeout(Duration::from_millis(300), async { tokio::join!(stdout, stderr) }).await;
@@ -365,7 +392,7 @@ async fn run(
     let _closed = handle.close(channel).await;
 }
 
-async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handle: russh::server::Handle, extended: Option<u32>, late: Duration) {
+async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handle: russh::server::Handle, extended: Option<u32>, late: Duration, host: Host) {
     let Some(mut from) = from else { return };
     let mut buffer = vec![0; 32 << 10];
     while let Ok(length) = from.read(&mut buffer).await {
@@ -374,6 +401,9 @@ async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handl
         }
         let bytes = buffer[..length].to_vec();
         tokio::time::sleep(late).await;
+        if !host.passes() {
+            return;
+        }
         let sent = match extended {
             None => handle.data(channel, bytes).await.is_ok(),
             Some(kind) => handle.extended_data(channel, kind, bytes).await.is_ok(),
