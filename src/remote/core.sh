@@ -312,9 +312,9 @@ C() {
       changed*) eval "$_notify" ;;
     esac
   fi
-  case $_outcome$_flags in
-    changed* | ran* | *i*) ;;
-    *) f=1 ;;
+  case $_outcome in
+    changed | ran) ;;
+    *) case $_flags in *i*) ;; *) f=1 ;; esac ;;
   esac
   core_note "done $_seq $_outcome $r"
   core_done "$_seq" "$_outcome" "$r"

@@ -74,3 +74,18 @@ fn whoever_has_lost_the_lock_changes_nothing_more() {
     assert!(ran.step("alpha", "after")["message"].as_str().expect("text").contains("taken over"), "{}", ran.document);
     assert!(!fleet.host("alpha").home.join("after").exists());
 }
+
+#[test]
+fn nothing_is_begun_behind_a_failure() {
+    let fleet = one();
+    for (failing, kept) in [("shell = { cmd = 'false', always = true }", ""), ("file = { path = '~/d/e', state = 'hard', src = '~/none' }", ""), ("shell = { cmd = 'false', always = true }", "ignore_errors = true\n")] {
+        let playbook = format!(
+            "hosts = 'all'\n[[task]]\nname = 'fails'\n{failing}\n{kept}[[task]]\nname = 'a file'\nfile = {{ path = '~/after', state = 'directory' }}\n[[task]]\nname = 'a command'\nshell = {{ cmd = 'touch also', always = true }}\n"
+        );
+        let ran = apply(&fleet, &playbook, &[]);
+        let home = &fleet.host("alpha").home;
+        let goes_on = !kept.is_empty();
+        assert_eq!((home.join("after").exists(), home.join("also").exists()), (goes_on, goes_on), "{failing}: {}", ran.document);
+        assert_eq!(ran.outcomes("alpha").len(), if goes_on { 3 } else { 1 }, "{}", ran.document);
+    }
+}
