@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::commit::question_frame;
-use super::ledger::{Fate, Ledger, by_answer};
+use super::ledger::{Fate, Ledger, by_answer, note};
 use super::step::{Ready, UserKey};
 use super::walk::{Halt, Walker, Work};
 use crate::event::{Bytes, Seen};
@@ -30,7 +30,9 @@ impl Walker {
             && let Some((ledger, end)) = self.hear_again(user, &results, Instant::now() + limit).await
             && let Ok(Ok(answers)) = timeout_at(end, self.answers_now(user, &results, &Ledger::read(&ledger))).await
         {
-            self.fill_in(&mut results, &Ledger::read(&ledger), answers, &expects);
+            let notes = self.fill_in(&mut results, &Ledger::read(&ledger), answers, &expects);
+            let frames: Vec<Frame> = notes.into_iter().map(|script| Frame { seq: self.seq(), verb: Verb::Probe(script), libraries: Vec::new(), limit: Duration::from_secs(30) }).collect();
+            self.fly(user, &frames).await?;
             self.is_back = true;
         }
         Ok(results)
@@ -98,7 +100,9 @@ impl Walker {
         Ok(answers)
     }
 
-    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, answers: Vec<(u32, Seen)>, expects: &[(u32, Option<Pattern>)]) {
+    /// Gives what the ledger does not know yet of steps whose ends are known by the host's answers.
+    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, answers: Vec<(u32, Seen)>, expects: &[(u32, Option<Pattern>)]) -> Vec<Script> {
+        let mut notes = Vec::new();
         let mut went_on = false;
         for result in results.iter_mut().rev() {
             let seq = result.seq;
@@ -116,7 +120,10 @@ impl Walker {
                         let before = Seen { status: before.status, stdout: Bytes(before.stdout.clone()) };
                         let by_user = self.ready(seq).is_none_or(|ready| ready.module.runs_user_text);
                         match by_answer(&before, expect.as_ref(), now, by_user) {
-                            Some(end) if !self.ready(seq).is_none_or(needs_output) => (end, 0),
+                            Some(end) if !self.ready(seq).is_none_or(needs_output) => {
+                                notes.push(note(&self.shared.run, seq, end));
+                                (end, 0)
+                            }
                             _ => continue,
                         }
                     }
@@ -133,6 +140,7 @@ impl Walker {
             result.outcome = Came::Ended(Done { seq, end, status, answer, kept: ledger.kept(seq).to_vec() });
             result.by_ledger = true;
         }
+        notes
     }
 
     fn ready(&self, seq: u32) -> Option<&Ready> {

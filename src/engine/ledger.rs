@@ -2,7 +2,7 @@
 
 use crate::event::Seen;
 use crate::remote::wire::{self, End};
-use crate::shell::Pattern;
+use crate::shell::{Pattern, Script};
 
 /// What a ledger says of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,17 @@ pub fn by_answer(before: &Seen, expect: Option<&Pattern>, now: &Seen, by_user: b
         Some(expect) if now.status == 0 && expect.fits(&now.stdout.0) => Some(End::Changed),
         _ => Some(End::Unconverged),
     }
+}
+
+/// Adds to a run's ledger how a change ended whose shell could not say it any more.
+pub fn note(run: &str, seq: u32, end: End) -> Script {
+    let word = match end {
+        End::Changed => "changed",
+        End::Skipped => "skipped",
+        _ => "unconverged",
+    };
+    // A run is named by letters and digits.
+    crate::sh!("printf 'done %s %s 0\\n' {} {} >>\"$st/runs/\"{}/ledger", seq, word, run)
 }
 
 pub struct Ledger<'a> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
-use super::ledger::{Fate, Ledger, by_answer};
+use super::ledger::{Fate, Ledger, by_answer, note};
 use super::prepare::HostPlan;
 use super::schedule::{shared, side_by_side};
 use super::step::UserKey;
@@ -103,7 +103,9 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
             {
                 // Its shell was killed in it. What it has done the host itself can tell.
                 let seen = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?;
-                fate = Fate::Ended(by_answer(before, draft.expect.as_ref(), &seen, draft.undo.by_user).unwrap_or(End::Failed), 0);
+                let end = by_answer(before, draft.expect.as_ref(), &seen, draft.undo.by_user);
+                fate = Fate::Ended(end.unwrap_or(End::Failed), 0);
+                probe(walker, &user, note(run, step.seq, end.unwrap_or(End::Unconverged)), Vec::new()).await?;
                 now = Some(seen);
             }
             let (outcome, message) = match fate {

@@ -93,7 +93,10 @@ core_pending() (
   set +f
   for _f in "$st"/handlers/*; do
     [ -f "$_f" ] || continue
-    IFS= read -r _line <"$_f" && printf '%s %s\n' "${_f##*/}" "$_line"
+    # One that could not be written whole is pending all the same.
+    _line=''
+    IFS= read -r _line <"$_f"
+    printf '%s %s\n' "${_f##*/}" "$_line"
   done
 )
 
@@ -316,7 +319,8 @@ C() {
     changed | ran) ;;
     *) case $_flags in *i*) ;; *) f=1 ;; esac ;;
   esac
-  core_note "done $_seq $_outcome $r"
+  # Where even the ledger cannot be written, nothing more is begun.
+  core_note "done $_seq $_outcome $r" || core_note "done $_seq $_outcome $r" || f=1
   core_done "$_seq" "$_outcome" "$r"
 }
 
