@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::commit::question_frame;
 use super::ledger::{Fate, Ledger, by_answer, note};
 use super::step::{Ready, UserKey};
 use super::walk::{Halt, Walker, Work};
 use crate::event::{Bytes, Seen};
-use crate::module::Question;
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, HostFailure, Outcome as Came, Verb};
 use crate::shell::{Pattern, Script};
@@ -22,15 +20,15 @@ impl Walker {
     /// As [`Walker::fly_locked`]. When contact is lost, the host is asked again for as long as the options say; what it
     /// then does not know of stays unknown.
     pub(super) async fn fly_heard(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
-        let expects: Vec<(u32, Option<Pattern>)> = frames.iter().filter_map(expectation).collect();
+        let sent: Vec<Sent> = frames.iter().filter_map(|frame| self.sent(frame, &frames)).collect();
         let mut results = self.fly_locked(user, frames).await?;
         let limit = self.shared.input.options.resolve_limit;
         if !limit.is_zero()
             && results.iter().any(is_lost)
             && let Some((ledger, end)) = self.hear_again(user, &results, Instant::now() + limit).await
-            && let Ok(Ok(answers)) = timeout_at(end, self.answers_now(user, &results, &Ledger::read(&ledger))).await
+            && let Ok(Ok(answers)) = timeout_at(end, self.answers_now(user, &results, &Ledger::read(&ledger), &sent)).await
         {
-            let notes = self.fill_in(&mut results, &Ledger::read(&ledger), answers, &expects);
+            let notes = self.fill_in(&mut results, &Ledger::read(&ledger), answers, &sent);
             let frames: Vec<Frame> = notes.into_iter().map(|script| Frame { seq: self.seq(), verb: Verb::Probe(script), libraries: Vec::new(), limit: Duration::from_secs(30) }).collect();
             self.fly(user, &frames).await?;
             self.is_back = true;
@@ -80,13 +78,11 @@ impl Walker {
     }
 
     /// What the probes of changes that were made answer now, with the numbers of their steps.
-    async fn answers_now(&mut self, user: &UserKey, results: &[FrameResult], ledger: &Ledger<'_>) -> Result<Vec<(u32, Seen)>, Halt> {
+    async fn answers_now(&mut self, user: &UserKey, results: &[FrameResult], ledger: &Ledger<'_>, sent: &[Sent]) -> Result<Vec<(u32, Seen)>, Halt> {
         let frames: Vec<Frame> = results
             .iter()
             .filter(|result| is_lost(result) && matches!(ledger.fate(result.seq), Fate::Open | Fate::Ended(End::Changed | End::Unconverged | End::Failed, _)))
-            .filter_map(|result| self.ready(result.seq))
-            .filter(|ready| matches!(ready.question, Question::Ask(_)))
-            .filter_map(question_frame)
+            .filter_map(|result| sent.iter().find(|sent| sent.seq == result.seq)?.question.clone())
             .collect();
         let answered = self.fly(user, &frames).await?;
         let mut answers = Vec::new();
@@ -101,7 +97,7 @@ impl Walker {
     }
 
     /// Gives what the ledger does not know yet of steps whose ends are known by the host's answers.
-    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, answers: Vec<(u32, Seen)>, expects: &[(u32, Option<Pattern>)]) -> Vec<Script> {
+    fn fill_in(&self, results: &mut [FrameResult], ledger: &Ledger, answers: Vec<(u32, Seen)>, sent: &[Sent]) -> Vec<Script> {
         let mut notes = Vec::new();
         let mut went_on = false;
         for result in results.iter_mut().rev() {
@@ -110,22 +106,16 @@ impl Walker {
             // The ledger tells of changes. Behind a look at what is in place the host goes on only when it still is.
             let is_same = went_on && fate == Fate::NeverBegun;
             went_on |= fate != Fate::NeverBegun;
+            let sent = sent.iter().find(|sent| sent.seq == seq);
             let now = answers.iter().find(|(of, _)| *of == seq).map(|(_, seen)| seen.clone());
             let (end, status) = match (&result.outcome, fate) {
                 (Came::NotBegun, _) => (End::Skipped, 0),
                 _ if !is_lost(result) => continue,
                 // Its shell was killed in it. What it has done the host itself can tell.
-                (_, Fate::Open) => match (expects.iter().find(|(of, _)| *of == seq), self.ready(seq).and_then(|ready| ready.answer.as_ref()), &now) {
-                    (Some((_, expect)), Some(before), Some(now)) => {
-                        let before = Seen { status: before.status, stdout: Bytes(before.stdout.clone()) };
-                        let by_user = self.ready(seq).is_none_or(|ready| ready.module.runs_user_text);
-                        match by_answer(&before, expect.as_ref(), now, by_user) {
-                            Some(end) if !self.ready(seq).is_none_or(needs_output) => {
-                                notes.push(note(&self.shared.run, seq, end));
-                                (end, 0)
-                            }
-                            _ => continue,
-                        }
+                (_, Fate::Open) => match sent.and_then(|sent| by_answer(sent.before.as_ref()?, sent.expect.as_ref(), now.as_ref()?, sent.by_user)) {
+                    Some(end) if sent.is_some_and(|sent| !sent.needs_output) => {
+                        notes.push(note(&self.shared.run, seq, end));
+                        (end, 0)
                     }
                     _ => continue,
                 },
@@ -133,7 +123,7 @@ impl Walker {
                 // What was not done is judged anew.
                 (_, Fate::NeverBegun | Fate::Ended(End::Conflict | End::Refused | End::Skipped | End::Same, _)) => (End::Skipped, 0),
                 // Its output is lost, and the playbook makes something of it.
-                _ if self.ready(seq).is_none_or(needs_output) => continue,
+                _ if sent.is_none_or(|sent| sent.needs_output) => continue,
                 (_, Fate::Ended(end, status)) => (end, status),
             };
             let answer = now.map(|seen| seen.stdout.0).unwrap_or_default();
@@ -141,6 +131,24 @@ impl Walker {
             result.by_ledger = true;
         }
         notes
+    }
+
+    fn sent(&self, frame: &Frame, all: &[Frame]) -> Option<Sent> {
+        let Verb::Commit(step) = &frame.verb else { return None };
+        let recalled = all.iter().find_map(|other| match &other.verb {
+            Verb::Recall { status, stdout } if other.seq == frame.seq => Some(Seen { status: *status, stdout: Bytes(stdout.clone()) }),
+            _ => None,
+        });
+        let ready = self.ready(frame.seq);
+        let answered = || ready?.answer.as_ref().map(|answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) });
+        Some(Sent {
+            seq: frame.seq,
+            question: (!step.probe.is_empty()).then(|| Frame { verb: Verb::Probe(step.probe.clone()), ..frame.clone() }),
+            before: recalled.or_else(answered),
+            expect: step.expect.clone(),
+            by_user: step.by_user,
+            needs_output: ready.is_some_and(needs_output),
+        })
     }
 
     fn ready(&self, seq: u32) -> Option<&Ready> {
@@ -151,12 +159,16 @@ impl Walker {
     }
 }
 
-/// What a change is to leave behind, for each that can be told by what the host answers.
-fn expectation(frame: &Frame) -> Option<(u32, Option<Pattern>)> {
-    match &frame.verb {
-        Verb::Commit(step) if !step.probe.is_empty() => Some((frame.seq, step.expect.clone())),
-        _ => None,
-    }
+/// A change that was sent, and what is needed to find out about it.
+struct Sent {
+    seq: u32,
+    question: Option<Frame>,
+    /// What the host had answered before.
+    before: Option<Seen>,
+    expect: Option<Pattern>,
+    by_user: bool,
+    /// The playbook makes something of what it prints.
+    needs_output: bool,
 }
 
 fn is_lost(result: &FrameResult) -> bool {

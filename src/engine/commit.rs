@@ -272,7 +272,7 @@ impl Walker {
             .todo
             .iter()
             .filter_map(|work| match work {
-                Work::Ready(ready) => Some(super::record::intent(&self.name, ready, change(ready.seq)?, &self.shared.input.sources)),
+                Work::Ready(ready) => Some(super::record::intent(&self.name, ready, change(ready.seq)?, &self.shared.input.sources, self.confirm_limit(ready))),
                 _ => None,
             })
             .collect();
@@ -357,7 +357,7 @@ impl Walker {
                 let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
                 let mut ending = Ending::new(outcome).report(report);
                 if self.shared.input.options.pins && matches!(ready.question, Question::Ask(_)) && !ready.no_log {
-                    ending.pin = Some(Box::new(super::record::pin(ready, None)));
+                    ending.pin = Some(Box::new(super::record::pin(ready, None, None)));
                 }
                 if let Question::Run(_) = ready.question {
                     ending = ending.with_answer(answer);
@@ -377,7 +377,7 @@ impl Walker {
                     ending.message = message.into();
                 }
                 if self.shared.input.options.pins && outcome == Outcome::Changed && !ready.no_log {
-                    ending.pin = Some(Box::new(super::record::pin(ready, Some(&change))));
+                    ending.pin = Some(Box::new(super::record::pin(ready, Some(&change), self.confirm_limit(ready))));
                 }
                 Judged::Here(Box::new(ending))
             }

@@ -13,7 +13,7 @@ use super::ledger::Ledger;
 use super::rollback::is_late;
 use super::step::{Ready, UserKey};
 use super::walk::{Halt, Walker};
-use crate::event::{Outcome, Place, Step, Undone};
+use crate::event::{Outcome, Place, Quality, Record, Step, Undone, Way};
 use crate::module::{Change, Touches, Undo};
 use crate::remote::wire::End;
 use crate::remote::{Frame, FrameResult, HostFailure, Library, Link, Method, Outcome as Came, Shell, Stop, Verb, Watch};
@@ -58,14 +58,32 @@ pub(super) enum Fall {
 }
 
 impl Walker {
+    /// How long a change of this step waits for a new login.
+    pub(super) fn confirm_limit(&self, ready: &Ready) -> Option<Duration> {
+        let asked = ready.bound.task.confirm;
+        let limit = asked.or(self.handler_limit.filter(|_| ready.bound.is_handler)).or_else(|| usual(&ready.act.touches(&ready.around)));
+        limit.filter(|limit| !limit.is_zero() && self.plan.target.method == Method::Ssh)
+    }
+
+    /// How the host takes the undoing of a change back, or one of a saved plan. With `again` it is not taken back but done
+    /// once more, when everything else is back.
+    pub(super) fn watch_again(&mut self, seq: u32, record: &Record, place: &Place, back: &Way, exact: bool, again: bool) -> Option<Watch> {
+        let limit = Duration::from_secs(record.confirm_seconds.filter(|_| self.plan.target.method == Method::Ssh)?);
+        if back.quality == Quality::Impossible {
+            return None;
+        }
+        self.watched.insert(seq, Watched { place: place.clone(), limit });
+        let late = again || is_late(&place.module, &back.script.0);
+        Some(Watch { limit, undo: Script::raw(back.script.0.clone()), takes_record: back.takes_record, by_user: back.by_user, late, exact: exact && back.quality == Quality::Exact })
+    }
+
     /// How the host takes this change back by itself; `None` when nobody is locked out by it.
     ///
     /// # Errors
     /// Why it cannot be taken back, where the task asks for that.
     pub(super) fn watch(&self, ready: &Ready, change: &Change, apply: &Script) -> Result<Option<(Watch, Watched)>, String> {
         let asked = ready.bound.task.confirm;
-        let limit = asked.or(self.handler_limit.filter(|_| ready.bound.is_handler)).or_else(|| usual(&ready.act.touches(&ready.around)));
-        let Some(limit) = limit.filter(|limit| !limit.is_zero() && self.plan.target.method == Method::Ssh) else { return Ok(None) };
+        let Some(limit) = self.confirm_limit(ready) else { return Ok(None) };
         let (undo, takes_record, exact) = match &change.undo {
             Undo::Run(script) => (script.clone(), false, true),
             Undo::Restore(script) => (script.clone(), true, true),
@@ -126,7 +144,7 @@ impl Walker {
     /// Logs in anew, until that confirms what waits or the time is over; then why it could not be.
     async fn new_login(&mut self, user: &UserKey, end: Instant) -> Option<String> {
         // What nobody reloads later is proven by this login, and stays.
-        let waits = self.handler_limits.keys().any(|at| self.notified.contains_key(at) && self.handler_now != Some(*at)) || self.notifies_of_watched();
+        let waits = self.more_to_come || self.handler_limits.keys().any(|at| self.notified.contains_key(at) && self.handler_now != Some(*at)) || self.notifies_of_watched();
         let mut said = String::new();
         loop {
             match timeout_at(end, self.confirm_anew(user, waits)).await {
@@ -242,6 +260,16 @@ impl Walker {
         self.undone = self.undone.max(Some(undone));
         self.message = format!("rolled back {}{behind}", undone.name());
         self.made.retain(|made| u32::try_from(made.number).is_ok_and(|seq| !self.falls.contains_key(&seq)));
+    }
+
+    /// What became of the step of this number, which was not confirmed.
+    pub(super) fn fall(&mut self, seq: u32) -> (Outcome, String) {
+        self.watched.remove(&seq);
+        match self.falls.remove(&seq) {
+            Some(Fall::TakenBack(said) | Fall::Left(said)) => (Outcome::Failed, said),
+            Some(Fall::Unknown(said)) => (Outcome::Unknown, said),
+            None => (Outcome::Unknown, String::new()),
+        }
     }
 
     /// Tells of changes that were told of as done before, and that the host has taken back since.

@@ -36,8 +36,8 @@ impl Walker {
     /// Notes which handlers are to run. In a planned change nothing is written down on the host.
     pub(super) fn notify(&mut self, ready: &Ready, planned: bool) {
         for at in self.handlers_for(ready) {
-            if let Some(watched) = self.watched.get(&ready.seq) {
-                self.handler_limits.insert(at, watched.limit);
+            if let Some(limit) = self.confirm_limit(ready) {
+                self.handler_limits.insert(at, limit);
             }
             let shells = self.notified.entry(at).or_default();
             if !planned && !shells.contains(&ready.user) {

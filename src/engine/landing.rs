@@ -207,7 +207,7 @@ impl Walker {
         ending = ending.change(change);
         let left_something = matches!(done.end, End::Failed | End::Unconverged) && !change.apply.by_user && super::record::has_left_something(ready, done);
         if done.end == End::Changed || left_something {
-            ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes())));
+            ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes(), self.confirm_limit(ready))));
         }
         ending.status = done.status;
         ending.ran = matches!(done.end, End::Changed | End::Ran | End::Failed | End::Unconverged);

@@ -12,10 +12,13 @@ use super::rollback::{libraries, script};
 use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
-use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Record, RunEnd, RunStart, Seen, Step, exit_code};
+use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Quality, Record, RunEnd, RunStart, Seen, Step, Way, exit_code};
 use crate::module::{Content, Upload};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, Stop, Verb};
+
+/// How often a flight of which nothing was done is sent again after contact was lost.
+const TRIES: usize = 3;
 
 /// A step of a saved plan.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
@@ -120,6 +123,7 @@ impl Applying {
 
     async fn apply(&mut self, steps: &[PlannedStep]) -> Result<(), Halt> {
         let mut rest = steps;
+        let mut tries = TRIES;
         while let Some(first) = rest.first() {
             let Some(deed) = &first.pin.deed else {
                 let event = event(&self.walker, first, 0, Outcome::Ok, String::new());
@@ -146,14 +150,20 @@ impl Applying {
             // One flight as far as the same user has something to do that needs no bytes of its own.
             let more = rest[1..].iter().take_while(|step| step.pin.record.user == user && step.pin.deed.as_ref().is_some_and(|deed| deed.upload.is_none())).count();
             let (now, later) = rest.split_at(1 + more);
-            self.fly(&user, now).await?;
-            rest = later;
+            self.walker.more_to_come = !later.is_empty();
+            match self.fly(&user, now).await? {
+                // Contact was lost before anything was done; what has come back is worth another try.
+                0 if tries > 0 => tries -= 1,
+                0 => return Err(Halt::Failed),
+                done => rest = &rest[done..],
+            }
         }
         Ok(())
     }
 
-    async fn fly(&mut self, user: &UserKey, steps: &[PlannedStep]) -> Result<(), Halt> {
-        let (mut frames, mut intents, mut numbers) = (Vec::new(), Vec::new(), Vec::new());
+    /// Gives how many of the steps were done.
+    async fn fly(&mut self, user: &UserKey, steps: &[PlannedStep]) -> Result<usize, Halt> {
+        let (mut frames, mut intents, mut numbers, mut fell) = (Vec::new(), Vec::new(), Vec::new(), false);
         for step in steps {
             let Some(deed) = &step.pin.deed else { continue };
             let record = &step.pin.record;
@@ -162,14 +172,29 @@ impl Applying {
             if let Some(before) = &record.before {
                 frames.push(Frame { seq, verb: Verb::Recall { status: before.status, stdout: before.stdout.0.clone() }, libraries: Vec::new(), limit });
             }
-            frames.push(Frame { seq, verb: Verb::Commit(Box::new(guarded(step, deed))), libraries: libraries(&self.walker.shared, record), limit });
+            let mut change = guarded(step, deed);
+            // What a handler of the user's own does is done again.
+            let again = step.handler && deed.by_user && record.undo.quality == Quality::Impossible;
+            let back = if again { Way { quality: Quality::BestEffort, script: deed.apply.clone(), by_user: true, ..record.undo.clone() } } else { record.undo.clone() };
+            change.watch = self.walker.watch_again(seq, record, &step.place, &back, deed.expect.is_some(), again);
+            let mut libraries = libraries(&self.walker.shared, record);
+            libraries.extend(change.watch.is_some().then_some(&super::confirm::LIBRARY));
+            frames.push(Frame { seq, verb: Verb::Commit(Box::new(change)), libraries, limit });
             numbers.push(seq);
             intents.push(step.place.intent(&self.walker.name, Record { seq, expect: deed.expect.clone(), ..record.clone() }));
         }
         self.walker.intend(intents, "changed").await?;
         let results = self.walker.fly_changes(user, frames).await?;
-        for ((step, seq), result) in steps.iter().zip(numbers).zip(results) {
+        self.walker.confirm(user, &results).await;
+        for (at, ((step, seq), result)) in steps.iter().zip(numbers).zip(results).enumerate() {
             match &result.outcome {
+                Came::Ended(done) if done.end == End::Skipped => return Ok(at),
+                Came::Ended(_) if self.walker.falls.contains_key(&seq) => {
+                    let (outcome, message) = self.walker.fall(seq);
+                    let event = event(&self.walker, step, seq, outcome, message);
+                    self.walker.tell_step(event);
+                    fell = true;
+                }
                 Came::Ended(done) => self.ended(step, seq, &result, done)?,
                 Came::Unknown(failure) => {
                     let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
@@ -180,7 +205,8 @@ impl Applying {
                 _ => return Err(self.walker.not_begun(user)),
             }
         }
-        Ok(())
+        self.walker.tell_falls().await;
+        if fell { Err(Halt::Failed) } else { Ok(steps.len()) }
     }
 
     fn ended(&mut self, step: &PlannedStep, seq: u32, result: &FrameResult, done: &Done) -> Result<(), Halt> {
@@ -188,7 +214,7 @@ impl Applying {
         let (outcome, message) = match done.end {
             End::Changed => (Outcome::Changed, step.message.clone()),
             End::Ran | End::Same => (Outcome::Ok, String::new()),
-            End::Skipped => (Outcome::Cancelled, "not begun, since a step before it failed".into()),
+            End::Skipped => (Outcome::Cancelled, String::new()),
             End::Conflict => {
                 self.walker.obstacle = Some(Obstacle::Stale);
                 (Outcome::Failed, "not as it was when the plan was made: an earlier step of the plan has changed this, or somebody else; make a new plan for the rest".into())

@@ -1,5 +1,7 @@
 //! From a change that was made to what is remembered of it.
 
+use std::time::Duration;
+
 use super::step::Ready;
 use crate::diag::Sources;
 use crate::event::{Bytes, Deed, Intent, Pin, Quality, Record, Seen, Way};
@@ -8,7 +10,7 @@ use crate::remote::wire::Done;
 use crate::shell::Script;
 
 /// The intent to make the change of a step.
-pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources) -> Intent {
+pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, confirm: Option<Duration>) -> Intent {
     let span = &ready.bound.task.span;
     Intent {
         host: host.to_owned(),
@@ -18,12 +20,12 @@ pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources) -> 
         file: sources.get(span.source).name.clone(),
         line: sources.line(span),
         item: if ready.no_log { None } else { super::settle::shown_item(&ready.bound) },
-        draft: draft(ready, change, &change.undo),
+        draft: draft(ready, change, &change.undo, confirm),
     }
 }
 
 /// The record of a change that was made.
-pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record {
+pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8], confirm: Option<Duration>) -> Record {
     let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
     let asks = matches!(ready.question, Question::Ask(_));
     Record {
@@ -31,7 +33,7 @@ pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8]) -> Record
         after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
         kept: Bytes(done.kept.clone()),
         expect: None,
-        ..draft(ready, change, told.as_ref().unwrap_or(&change.undo))
+        ..draft(ready, change, told.as_ref().unwrap_or(&change.undo), confirm)
     }
 }
 
@@ -42,7 +44,7 @@ pub fn has_left_something(ready: &Ready, done: &Done) -> bool {
 }
 
 /// What is known of a change before it is made.
-fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
+fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Duration>) -> Record {
     let asks = matches!(ready.question, Question::Ask(_));
     let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
@@ -61,6 +63,7 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo) -> Record {
         redo: redo(change),
         kept: Bytes::default(),
         path: path(ready),
+        confirm_seconds: confirm.map(|limit| limit.as_secs()),
         group: change.apply.group,
         limit_seconds: ready.limit.as_secs(),
     }
@@ -75,10 +78,10 @@ pub fn path(ready: &Ready) -> Option<String> {
 }
 
 /// A step that is in place, or would be changed, as it was found.
-pub fn pin(ready: &Ready, change: Option<&Change>) -> Pin {
+pub fn pin(ready: &Ready, change: Option<&Change>, confirm: Option<Duration>) -> Pin {
     let Some(change) = change else {
         let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
-        return Pin { record: draft(ready, &nothing, &nothing.undo), deed: None };
+        return Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None };
     };
     let apply = if change.apply.by_user { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
     let deed = Deed {
@@ -89,7 +92,7 @@ pub fn pin(ready: &Ready, change: Option<&Change>) -> Pin {
         upload: change.apply.upload.as_ref().map(|upload| (Bytes(upload.path.clone()), Bytes(upload.content.bytes.clone()))),
         go_on_after_failure: ready.ignore_errors,
     };
-    Pin { record: draft(ready, change, &change.undo), deed: Some(deed) }
+    Pin { record: draft(ready, change, &change.undo, confirm), deed: Some(deed) }
 }
 
 fn bytes(script: &Script) -> Bytes {

@@ -15,6 +15,9 @@ use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Pattern, Script, push_quoted};
 
+/// How often a flight of which nothing was done is sent again after contact was lost.
+const TRIES: usize = 3;
+
 /// A change that is to be undone.
 #[derive(Clone, Debug)]
 pub struct Reversal {
@@ -99,10 +102,11 @@ impl Walker {
         Err(Halt::Failed)
     }
 
-    /// As [`Walker::fly_locked`], and gives the results of the changes alone.
+    /// As [`Walker::fly_heard`], and gives the results of the changes alone.
     pub(super) async fn fly_changes(&mut self, user: &UserKey, frames: Vec<Frame>) -> Result<Vec<FrameResult>, Halt> {
         let changes: Vec<bool> = frames.iter().map(|frame| matches!(frame.verb, Verb::Commit(_))).collect();
-        let results = self.fly_locked(user, frames).await?;
+        let results = self.fly_heard(user, frames).await?;
+        self.is_back = false;
         Ok(results.into_iter().zip(changes).filter(|(_, is_change)| *is_change).map(|(result, _)| result).collect())
     }
 }
@@ -146,6 +150,7 @@ impl Undoing {
 
     async fn run(&mut self, steps: &[Reversal]) {
         let mut rest = steps;
+        let mut tries = TRIES;
         let ended = loop {
             let Some(first) = rest.first() else { break Ok(()) };
             if first.record.undo.quality == Quality::Impossible {
@@ -157,6 +162,8 @@ impl Undoing {
             let count = rest.iter().take_while(|step| step.record.user == first.record.user && step.record.undo.quality != Quality::Impossible).count();
             let done = if self.walker.shared.input.options.check { self.look(&rest[..count]).await } else { self.undo(&rest[..count]).await };
             match done {
+                // Contact was lost before anything was done; what has come back is worth another try.
+                Ok(0) if tries > 0 => tries -= 1,
                 Ok(done) => rest = &rest[done.max(1)..],
                 Err(halt) => break Err(halt),
             }
@@ -191,14 +198,25 @@ impl Undoing {
             } else if is_asked {
                 frames.push(Frame { seq, verb: Verb::Probe(script(&step.record.probe)), libraries: libraries.clone(), limit });
             }
-            frames.push(Frame { seq, verb: Verb::Commit(Box::new(reversed(step))), libraries, limit });
+            let mut change = reversed(step);
+            // What could lock somebody out does so on its way back as well.
+            change.watch = self.walker.watch_again(seq, &step.record, &step.place, &step.record.redo, step.record.after.is_some(), false);
+            let mut libraries = libraries;
+            libraries.extend(change.watch.is_some().then_some(&super::confirm::LIBRARY));
+            frames.push(Frame { seq, verb: Verb::Commit(Box::new(change)), libraries, limit });
         }
         self.remember(steps, &numbers).await?;
         let results = self.walker.fly_changes(&user, frames).await?;
+        self.walker.confirm(&user, &results).await;
         for (at, (step, result)) in steps.iter().zip(results).enumerate() {
             let seq = numbers[at];
             match &result.outcome {
                 Came::Ended(done) if done.end == End::Skipped => return Ok(at),
+                Came::Ended(_) if self.walker.falls.contains_key(&seq) => {
+                    self.incomplete = true;
+                    let (outcome, message) = self.walker.fall(seq);
+                    self.tell(step, seq, outcome, message, None, &result);
+                }
                 Came::Ended(done) => self.ended(step, seq, &result, done),
                 Came::Unknown(failure) => {
                     self.incomplete = true;
@@ -209,6 +227,7 @@ impl Undoing {
                 _ => return Err(self.walker.not_begun(&user)),
             }
         }
+        self.walker.tell_falls().await;
         Ok(steps.len())
     }
 
@@ -423,6 +442,7 @@ mod tests {
             redo: way,
             kept: Bytes::default(),
             path: None,
+            confirm_seconds: None,
             group: false,
             limit_seconds: 1,
         };

@@ -109,6 +109,8 @@ pub(super) struct Walker {
     /// The handler that is running, and how long it waits for a new login.
     pub handler_now: Option<usize>,
     pub handler_limit: Option<Duration>,
+    /// What follows may still make a dangerous change good, so its way back is kept.
+    pub more_to_come: bool,
     pub started: bool,
     pub finished: bool,
     pub skipping_to_start: bool,
@@ -176,6 +178,7 @@ impl Walker {
             handler_limits: BTreeMap::new(),
             handler_now: None,
             handler_limit: None,
+            more_to_come: false,
             started: false,
             finished: false,
             skipping_to_start: skipping,

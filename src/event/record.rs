@@ -43,6 +43,9 @@ pub struct Record {
     /// Where on the host it is, if it is a path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// How long it waits for a new login that confirms it, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_seconds: Option<u64>,
     /// In a process group of its own, which a time limit can kill.
     pub group: bool,
     pub limit_seconds: u64,

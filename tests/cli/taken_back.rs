@@ -224,3 +224,29 @@ fn what_could_not_go_back_is_refused_before() {
     let ran = apply(&fleet, &hopeless.replace("always", "undo = 'rm made', always"), &[]);
     assert_eq!(ran.exit, 0, "{}", ran.document);
 }
+
+#[test]
+fn a_rollback_and_a_saved_plan_are_watched_as_well() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    let conf = fleet.host("alpha").home.join("conf");
+    let read_conf = || std::fs::read_to_string(&conf).expect("a file");
+    std::fs::write(&conf, "closed").expect("a file");
+    let play = |content: &str| format!("hosts = 'all'\n[[task]]\nname = 'config'\ncopy = {{ content = '{content}', dest = '~/conf' }}\nconfirm = '3s'\n[[task]]\nname = 'other'\ncopy = {{ content = '{content}', dest = '~/other' }}\n");
+    assert_eq!(apply(&fleet, &play("open"), &[]).exit, 0);
+    std::fs::write(fleet.host("alpha").home.join("armed"), "").expect("a file");
+    let back = read(mutate(&fleet, &["rollback", "--output", "json"]).output().expect("the program runs"));
+    assert_eq!((back.exit, read_conf().as_str()), (7, "open"), "{}", back.document);
+    assert!(back.step("alpha", "config")["message"].as_str().is_some_and(|said| said.starts_with("rolled back: no new login within 3 s")), "{}", back.document);
+    assert_eq!(back.step("alpha", "other")["outcome"], "changed", "{}", back.document);
+    // The change itself is still there to be undone.
+    std::fs::remove_file(fleet.host("alpha").home.join("armed")).expect("a file");
+    let again = read(mutate(&fleet, &["rollback", back.document["run"].as_str().expect("a run"), "--output", "json"]).output().expect("the program runs"));
+    assert_eq!(again.exit, 0, "{}", again.document);
+    let path = fleet.write("play.toml", &play("closed")).display().to_string();
+    let plan = fleet.folder.path().join("a.plan").display().to_string();
+    assert!(mutate(&fleet, &["plan", &path, "-o", &plan]).output().expect("the program runs").status.success());
+    std::fs::write(fleet.host("alpha").home.join("armed"), "").expect("a file");
+    let ran = read(mutate(&fleet, &["apply", &plan, "--output", "json"]).output().expect("the program runs"));
+    assert_eq!((ran.exit, read_conf().as_str()), (6, "open"), "{}", ran.document);
+    assert_eq!(ran.document["hosts"]["alpha"]["rolled_back"], "completely", "{}", ran.document);
+}

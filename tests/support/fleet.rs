@@ -27,7 +27,8 @@ pub struct Faults {
     pub delay: Duration,
     /// No login is accepted.
     pub refuse_login: bool,
-    /// No login is accepted while a file `no-login` is in the host's home, and no connection while one `down` is.
+    /// No login is accepted while a file `no-login` is in the host's home, or `closed` stands in `conf` and `armed` is there; and no
+    /// connection while a file `down` is.
     pub obeys_files: bool,
     /// The login shell prints this before anything else.
     pub noise: String,
@@ -279,7 +280,9 @@ impl russh::server::Handler for Login {
     type Error = russh::Error;
 
     async fn auth_publickey(&mut self, _: &str, key: russh::server::VerifiedPublicKey<'_>) -> Result<Auth, russh::Error> {
-        let refused = self.faults.refuse_login || self.faults.obeys_files && self.host.home.join("no-login").exists();
+        let home = &self.host.home;
+        let closed = || home.join("armed").exists() && std::fs::read_to_string(home.join("conf")).is_ok_and(|conf| conf.contains("closed"));
+        let refused = self.faults.refuse_login || self.faults.obeys_files && (home.join("no-login").exists() || closed());
         let good = !refused && key.public_key.key_data() == self.allowed.key_data();
         Ok(if good { Auth::Accept } else { Auth::reject() })
     }
