@@ -8,7 +8,7 @@ use super::ledger::{Fate, Ledger, by_answer, note};
 use super::step::{Ready, UserKey};
 use super::walk::{Halt, Walker, Work};
 use crate::event::{Bytes, Seen};
-use crate::remote::wire::{Done, End};
+use crate::remote::wire::{Done, End, Lock};
 use crate::remote::{Frame, FrameResult, HostFailure, Outcome as Came, Verb};
 use crate::shell::{Pattern, Script};
 
@@ -67,6 +67,9 @@ impl Walker {
         let script = format!("cat \"$st/runs/{run}/ledger\" 2>/dev/null; if [ \"$core_before\" ] && core_born \"$core_before\" >/dev/null; then echo working; fi");
         let ledger = Frame { seq: self.seq(), verb: Verb::Probe(Script::raw(script)), libraries: Vec::new(), limit: Duration::from_secs(30) };
         let mut results = self.fly(user, &[self.lock_frame(true), ledger]).await?;
+        if let Some(Came::Lock { state: Lock::Broken | Lock::Lost, text }) = results.first().map(|result| &result.outcome) {
+            return Err(Halt::Host(HostFailure::Lost(String::from_utf8_lossy(text).into_owned())));
+        }
         match results.pop().map(|result| result.outcome) {
             Some(Came::Answered { stdout, .. }) => {
                 let is_working = stdout.ends_with(b"working\n");

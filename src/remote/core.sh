@@ -214,7 +214,13 @@ S() {
 }
 
 core_ours() {
-  [ "$core_owner" ] && IFS= read -r _o <"$st/lock/owner" && [ "$_o" = "$core_owner" ]
+  [ "$core_owner" ] || return 1
+  if IFS= read -r _o <"$st/lock/owner"; then
+    [ "$_o" = "$core_owner" ]
+    return
+  fi
+  # The shell that this one has taken it over from may be looking at this very moment whether it is still its own.
+  [ "$core_before" ] && sleep 1 && IFS= read -r _o <"$st/lock/owner" && [ "$_o" = "$core_owner" ]
 } 2>/dev/null
 
 core_note() {
@@ -368,16 +374,22 @@ L() {
       fi
       if [ "$_again" ] && [ "${8-}" = "$1" ] && [ "$_who$n$_for" = "$3" ]; then
         core_before=$4
-        _file=$_file.new
-        break
+        core_owner="$$ $core_birth $core_boot $_up $1"
+        printf '%s\n%s\n' "$core_owner" "$3" >"$_file.new" && mv -f "$_file.new" "$_file" && break
+        # It has just been given back.
+        core_before='' core_owner=''
+        [ "$_tries" -gt 0 ] && continue
       fi
       core_locked held "$((_up - ${7:-$_up})) ${8-} $_who"
       return
     done
-    core_clock
-    core_owner="$$ $core_birth $core_boot $_up $1"
     core_ledger=$st/runs/$1/ledger
-    printf '%s\n%s\n' "$core_owner" "$3" >"$_file" && { [ -z "$core_before" ] || mv -f "$_file" "$st/lock/owner"; } && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open" || {
+    if [ -z "$core_before" ]; then
+      core_clock
+      core_owner="$$ $core_birth $core_boot $_up $1"
+      printf '%s\n%s\n' "$core_owner" "$3" >"$_file"
+    fi && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open" || {
+      core_owner=''
       core_locked broken "the state folder $st cannot be written"
       return
     }
@@ -393,13 +405,24 @@ core_release() {
       rm -f "$st/runs/$core_run/later"
     fi
     # What waits for a confirmation goes on without this shell, and nobody else begins meanwhile.
-    if [ -e "$st/runs/$core_run/watch/until" ]; then watch_keep; else rm -rf "$st/lock" "$st/runs/$core_run/open"; fi
+    if [ -e "$st/runs/$core_run/watch/until" ]; then
+      watch_keep
+    elif [ -z "${1-}" ] || [ "$core_quit" ]; then
+      rm -rf "$st/lock" "$st/runs/$core_run/open"
+    elif mv "$st/lock" "$st/lock.$$"; then
+      # Whoever leaves without having been told to has lost the controller, and may have lost the lock to a new shell of the same run, just now.
+      if IFS= read -r _o <"$st/lock.$$/owner" && [ "$_o" = "$core_owner" ]; then
+        rm -rf "$st/lock.$$" "$st/runs/$core_run/open"
+      elif [ ! -e "$st/lock" ]; then
+        mv "$st/lock.$$" "$st/lock"
+      fi
+    fi 2>/dev/null
   fi
   core_owner=''
 }
 
 core_leave() {
-  core_release
+  core_release leaving
   printf '%s bye\n' "$m" 2>/dev/null
 }
 
@@ -425,7 +448,10 @@ core_supervise() {
         fi 2>/dev/null
         ;;
       Z) kill -URG 0 2>/dev/null ;;
-      Q) exit ;;
+      Q)
+        echo core_quit=1
+        exit
+        ;;
       *) printf '%s\n' "$l" ;;
     esac
   done
@@ -464,5 +490,5 @@ core_identify
 command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
 core_birth=$(core_born "$$")
 read -r core_boot </proc/sys/kernel/random/boot_id 2>/dev/null || core_boot=none
-f='' gone='' core_owner='' core_run='' core_grace=600 m=$q
+f='' gone='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work

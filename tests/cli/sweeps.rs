@@ -453,3 +453,58 @@ copy = {{ content = '{round}', dest = '~/f' }}
         assert!(exit == 8 && said.contains("ann@desk") && said.contains("01OLD"), "{exit} {said}");
     }
 }
+
+/// Names and contents of what is managed in a home folder.
+fn managed(home: &Path) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(home).expect("a home").flatten().filter(|entry| !entry.file_name().to_string_lossy().starts_with(".local"));
+    let mut found: Vec<_> = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), std::fs::read_to_string(entry.path()).unwrap_or_default())).collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn a_rollback_and_a_saved_plan_go_on_when_the_connection_was_closed() {
+    let mut text = String::from("hosts = 'all'\ntimeout = 20\n");
+    for number in 0..4 {
+        text.push_str(&format!("[[task]]\ncopy = {{ content = '{{{{ round }}}}', dest = '~/file{number}' }}\n[[task]]\nlineinfile = {{ path = '~/lines{number}', line = 'v={{{{ round }}}}', create = true }}\n"));
+    }
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    let host = &fleet.hosts[0];
+    let path = fleet.write("play.toml", &text).display().to_string();
+    let plan = fleet.folder.path().join("a.plan").display().to_string();
+    let run = |words: &[&str]| read(mutate(&fleet, &[words, &["--output", "json"]].concat()).output().expect("the program runs"));
+    assert_eq!(run(&["apply", &path, "-e", "round=0"]).exit, 0);
+    let mut recovered = 0;
+    for at in (1..).step_by(if is_full() { 1 } else { 6 }) {
+        let round = format!("round={at}");
+        let before = managed(&host.home);
+        assert!(mutate(&fleet, &["plan", &path, "-e", &round, "-o", &plan]).output().expect("the program runs").status.success());
+        host.close_at(at);
+        let applied = run(&["apply", &plan]);
+        let mut was_closed = host.messages_left() == 0;
+        host.close_at(0);
+        assert!([0, 5].contains(&applied.exit), "closed at {at}: {}", applied.document);
+        if applied.exit != 0 {
+            assert_eq!(managed(&host.home), before, "closed at {at}: {}", applied.document);
+            assert_eq!(run(&["apply", &plan]).exit, 0, "closed at {at}");
+        }
+        let changed = managed(&host.home);
+        assert!(changed != before && changed.iter().filter(|(_, content)| content.contains(&at.to_string())).count() == 8, "closed at {at}: {changed:?}");
+        host.close_at(at);
+        let back = run(&["rollback"]);
+        was_closed |= host.messages_left() == 0;
+        host.close_at(0);
+        if back.exit != 0 {
+            // Nobody got in at all.
+            assert!(back.exit == 7 && managed(&host.home) == changed, "closed at {at}: {}", back.document);
+            assert_eq!(run(&["rollback"]).exit, 0, "closed at {at}");
+        } else {
+            recovered += usize::from(was_closed);
+        }
+        assert_eq!(managed(&host.home), before, "closed at {at}: {}", back.document);
+        if !was_closed {
+            assert!(recovered > 0 && at > 12, "so few messages cannot be all");
+            return;
+        }
+    }
+}
