@@ -396,3 +396,53 @@ fn a_configuration_that_locks_everybody_out_goes_back() {
     assert_eq!(run["exit"], 0, "{run}");
     assert_eq!(lab.on("bb1", "grep -c known /root/.ssh/authorized_keys; ls /var/lib/mutate/runs/*/watch"), "1\nconfirmed\npid\n");
 }
+
+/// The controller is killed at fifty instants, over thirty steps on five hosts: what became of them can be settled, nothing half
+/// done is left, and the next run makes it good.
+#[test]
+fn the_controller_is_killed_and_nothing_is_lost() {
+    const FIVE: [&str; 5] = ["deb1", "bb1", "rpm1", "zyp1", "pac1"];
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&FIVE);
+    let whole = "0123456789".repeat(300);
+    let mut play = format!("hosts = \"{}\"\n[[task]]\nfile = {{ path = \"/srv/sweep\", state = \"directory\" }}\n", FIVE.join(","));
+    for number in 0..10 {
+        play.push_str(&format!("[[task]]\ncopy = {{ content = \"{whole}{{{{ round }}}}\\n\", dest = \"/srv/sweep/file{number}\", mode = \"0640\" }}\n"));
+        play.push_str(&format!("[[task]]\nlineinfile = {{ path = \"/srv/sweep/lines{number}\", regexp = \"^v=\", line = \"v={{{{ round }}}}\", create = true }}\n"));
+        play.push_str(&format!("[[task]]\nshell = {{ cmd = \"echo {{{{ round }}}} >>/srv/sweep/count{number}; touch /srv/sweep/done{number}-{{{{ round }}}}\", creates = \"/srv/sweep/done{number}-{{{{ round }}}}\" }}\n"));
+    }
+    let path = lab.playbook("");
+    std::fs::write(&path, play).expect("the playbook is written");
+    let began = std::time::Instant::now();
+    assert_eq!(lab.run(&["apply", &path, "-e", "round=0"])["exit"], 0);
+    let span = u64::try_from(began.elapsed().as_millis()).expect("a short time");
+    let mut chance = 0x2545_f491_u64;
+    for round in 1..=50_u64 {
+        let variable = format!("round={round}");
+        let mut child = lab.mutate(&["apply", &path, "-e", &variable]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().expect("mutate runs");
+        chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        std::thread::sleep(std::time::Duration::from_millis((chance >> 33) % span));
+        child.kill().expect("it is killed");
+        child.wait().expect("it has ended");
+        if round % 10 != 0 {
+            continue;
+        }
+        // The step that had begun is finished.
+        let mut settled = lab.run(&["resolve"]);
+        while settled["exit"] == 7 && began.elapsed().as_secs() < 300 {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            settled = lab.run(&["resolve"]);
+        }
+        assert_eq!(settled["exit"], 0, "{settled}");
+        let mut again = lab.run(&["apply", &path, "-e", &variable]);
+        while again["exit"] == 8 && began.elapsed().as_secs() < 300 {
+            again = lab.run(&["apply", &path, "-e", &variable]);
+        }
+        assert_eq!(again["exit"], 0, "round {round}: {again}");
+        assert_eq!(lab.run(&["apply", &path, "-e", &variable])["totals"]["changed"], 0, "round {round}");
+        for host in FIVE {
+            let said = lab.on(host, "cd /srv/sweep; ls -A | grep mutate; cat count* | sort | uniq -c | grep -v '^ *10 ' | grep '^ *1[1-9]'; cat file* | sort -u; cat lines* | sort -u; ls -d /var/lib/mutate/lock 2>&1 | grep -v 'No such'; stat -c %a file* | sort -u");
+            assert_eq!(said, format!("{whole}{round}\nv={round}\n640\n"), "{host}, round {round}");
+        }
+    }
+}

@@ -17,6 +17,8 @@ use crate::journal::{self, Journal};
 use crate::remote::Stop;
 use crate::render::{Human, Json, JsonLines, Progress, Show, View};
 
+/// Something that has been done is not known, or not to the journal.
+const UNKNOWN: u8 = 7;
 /// Between a second Ctrl-C and the end, whatever is under way.
 const LAST_GRACE: Duration = Duration::from_millis(1500);
 
@@ -140,7 +142,7 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
                 Some(showing) => show_all(incoming, &showing, diff, journal.as_deref(), listener),
                 None => {
                     drain(incoming);
-                    None
+                    Shown::default()
                 }
             }
         });
@@ -158,19 +160,24 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
         signals.abort();
         // What is still under way must not hold the end up.
         let shown = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
-        (exit, came, shown.flatten())
+        (exit, came, shown.unwrap_or_default())
     });
-    let mut trouble = shown.is_some();
-    if let Some(error) = shown {
+    let mut is_lame = shown.is_lame;
+    let trouble = shown.trouble.is_some();
+    if let Some(error) = shown.trouble {
         complain(&format!("error: the results could not be written to stdout: {error}; the run itself has ended with {exit}"));
     }
-    if let Some(journal) = journal
-        && let Err(error) = journal.close()
-    {
-        trouble = true;
-        complain(&format!("error: the journal does not know how this run ended: {error:#}; `mutate journal check` looks at it"));
+    if let Some(journal) = journal {
+        is_lame |= !is_closed(&journal);
     }
-    Ok((if trouble && exit == 0 { BAD_INPUT } else { exit }, came))
+    let exit = match exit {
+        130 => 130,
+        // What the journal has not taken down is as unknown to whoever looks there as what nobody heard of.
+        _ if is_lame => UNKNOWN,
+        0 if trouble => BAD_INPUT,
+        exit => exit,
+    };
+    Ok((exit, came))
 }
 
 /// The first signal stops gently, the second at once.
@@ -216,22 +223,30 @@ pub fn shower(showing: &Showing, diff: bool, out: Box<dyn Write + Send>) -> Box<
     }
 }
 
-/// Shows events until the run is over. What comes back is why the results could not be written, if that is so.
-fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool, journal: Option<&Journal>, mut listener: Option<Listener>) -> Option<std::io::Error> {
+/// Shows events until the run is over. What comes back is what went wrong with that.
+fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff: bool, journal: Option<&Journal>, mut listener: Option<Listener>) -> Shown {
     let trouble: Trouble = Arc::default();
     let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
     let mut main = shower(showing, diff, out);
     let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && showing.output == OutputForm::Human);
     let begun = std::time::Instant::now();
     let mut totals = Totals::new();
-    let mut ended = false;
-    while let Some(event) = events.blocking_recv() {
+    let (mut ended, mut is_lame) = (false, false);
+    while let Some(mut event) = events.blocking_recv() {
         if let Event::Step(step) = &event {
             *totals.entry(step.outcome).or_default() += 1;
         }
         ended = matches!(event, Event::RunEnd(_));
         if let Some(journal) = journal {
             journal.take(&event);
+            // Everything is on the disk before anybody is told how the run ended.
+            if let Event::RunEnd(end) = &mut event
+                && !is_closed(journal)
+                && end.exit != 130
+            {
+                end.exit = UNKNOWN;
+                is_lame = true;
+            }
         }
         if let Some(listener) = &mut listener {
             listener(&event);
@@ -249,7 +264,24 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
         main.take(&end);
     }
     drop(main);
-    trouble.lock().expect("nothing panics while it holds this lock").take()
+    Shown { trouble: trouble.lock().expect("nothing panics while it holds this lock").take(), is_lame }
+}
+
+/// What became of the showing of a run.
+#[derive(Default)]
+struct Shown {
+    /// Why the results could not be written.
+    trouble: Option<std::io::Error>,
+    /// The journal does not know everything.
+    is_lame: bool,
+}
+
+fn is_closed(journal: &Journal) -> bool {
+    let closed = journal.close();
+    if let Err(error) = &closed {
+        complain(&format!("error: the journal does not know how this run ended: {error:#}; `mutate journal check` looks at it"));
+    }
+    closed.is_ok()
 }
 
 type Trouble = Arc<Mutex<Option<std::io::Error>>>;

@@ -50,7 +50,7 @@ impl Archive {
         let mut rows = statement.query([])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            let run = run_of(row)?;
+            let run = self.with_settled(run_of(row)?)?;
             let in_time = filter.since.as_ref().is_none_or(|since| run.started >= *since);
             let fits = in_time
                 && filter.who.as_ref().is_none_or(|who| run.who.contains(who.as_str()))
@@ -67,6 +67,23 @@ impl Archive {
             }
         }
         Ok(found)
+    }
+
+    /// With the ends that became known later in its totals. A run that was killed has none but these and its steps.
+    fn with_settled(&self, mut run: Run) -> Result<Run> {
+        let was_killed = run.totals.is_empty();
+        let condition = if was_killed { "" } else { " AND settled IS NOT NULL" };
+        let mut statement = self.connection.prepare_cached(&format!("SELECT outcome, settled FROM steps WHERE run = ?1{condition}"))?;
+        let mut rows = statement.query([&run.id])?;
+        while let Some(row) = rows.next()? {
+            let (told, settled): (String, Option<String>) = (row.get(0)?, row.get(1)?);
+            let now = settled.map(|text| serde_json::from_str::<Settled>(&text)).transpose()?.map_or_else(|| told.clone(), |settled| settled.outcome);
+            if !was_killed {
+                count(&mut run.totals, &told, -1);
+            }
+            count(&mut run.totals, if now == "intended" { "unknown" } else { &now }, 1);
+        }
+        Ok(run)
     }
 
     fn knows(&self, run: &str, host: &str) -> Result<bool> {
@@ -87,7 +104,7 @@ impl Archive {
         let mut rows = statement.query([start.to_uppercase()])?;
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            found.push(run_of(row)?);
+            found.push(self.with_settled(run_of(row)?)?);
         }
         match found.as_slice() {
             [] => bail!("the journal has no run `{start}`; `mutate history` lists them"),
@@ -298,6 +315,11 @@ impl Archive {
         let said: String = self.connection.query_row("PRAGMA integrity_check(10)", [], |row| row.get(0)).with_context(|| format!("reading {}", self.path.display()))?;
         Ok((said != "ok").then_some(said))
     }
+}
+
+fn count(totals: &mut serde_json::Map<String, serde_json::Value>, outcome: &str, more: i64) {
+    let before = totals.get(outcome).and_then(serde_json::Value::as_i64).unwrap_or(0);
+    totals.insert(outcome.to_owned(), (before + more).max(0).into());
 }
 
 /// Whether a change was one of this path, or of something below a folder that was changed as a whole.

@@ -320,6 +320,8 @@ fn a_run_that_was_killed_is_settled_and_continued() {
     // What has begun is finished by the host.
     std::thread::sleep(std::time::Duration::from_millis(3500));
     assert_eq!(resolve(), (Some(0), owned(&[("slow", "changed"), ("last", "cancelled")])));
+    let (_, history) = said(&fleet, &["history"]);
+    assert!(history.contains("exit 7, changed=2 failed=0"), "{history}");
     assert_eq!(said(&fleet, &["audit"]).0, 0);
     // The run goes on where it was.
     let resumed = std::process::Command::new(env!("CARGO_BIN_EXE_mutate")).args(["resume", &run]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin").output().expect("it runs");

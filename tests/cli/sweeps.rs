@@ -508,3 +508,36 @@ fn a_rollback_and_a_saved_plan_go_on_when_the_connection_was_closed() {
         }
     }
 }
+
+/// Without room for the journal nothing is changed that it does not know of, wherever the room ends.
+#[test]
+fn the_journal_may_run_out_of_room_at_any_write() {
+    let mut scene = Scene::new(Fleet::start(&["alpha"], &Faults::default()), &short_playbook());
+    let step = if is_full() { 12 } else { 50 };
+    let mut refused = 0;
+    for round in 1.. {
+        let before = managed(scene.home());
+        let words: Vec<String> = scene.apply(round).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
+        // A file of this process may have so many blocks of 512 bytes.
+        let mut limited = std::process::Command::new("sh");
+        limited.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", round * step)).arg(env!("CARGO_BIN_EXE_mutate")).args(words);
+        limited.env_clear().env("HOME", scene.fleet.folder.path().join("controller")).env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
+        let output = limited.output().expect("the program runs");
+        wait_for_rest(&scene.fleet);
+        let (exit, said) = (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned());
+        let context = format!("{} blocks: {exit:?} {said}{}", round * step, String::from_utf8_lossy(&output.stdout).chars().rev().take(300).collect::<String>().chars().rev().collect::<String>());
+        scene.check(&context);
+        check_files(scene.home(), round + 1, &context);
+        if exit == Some(0) {
+            assert!(refused > 1, "{context}");
+            return;
+        }
+        refused += 1;
+        assert!([Some(1), Some(4), Some(7)].contains(&exit), "{context}");
+        if exit == Some(1) {
+            assert_eq!(managed(scene.home()), before, "{context}");
+        }
+        scene.converge(round, &context);
+        assert!(round < 200, "{context}");
+    }
+}
