@@ -42,6 +42,9 @@ const SERVICES: &[&str] = &[
     "nftables", "iptables", "ip6tables", "netfilter-persistent", "ufw", "firewalld", "shorewall", "ferm",
 ];
 
+/// Programs that restart a service.
+const MANAGERS: &[&str] = &["systemctl", "service", "rc-service", "invoke-rc.d", "sv"];
+
 /// A change that the host would take back.
 pub(super) struct Watched {
     place: Place,
@@ -82,14 +85,14 @@ impl Walker {
     /// # Errors
     /// Why it cannot be taken back, where the task asks for that.
     pub(super) fn watch(&self, ready: &Ready, change: &Change, apply: &Script) -> Result<Option<(Watch, Watched)>, String> {
-        let asked = ready.bound.task.confirm;
+        let (asked, touched) = (ready.bound.task.confirm, ready.act.touches(&ready.around));
         let Some(limit) = self.confirm_limit(ready) else { return Ok(None) };
         let (undo, takes_record, exact) = match &change.undo {
             Undo::Run(script) => (script.clone(), false, true),
             Undo::Restore(script) => (script.clone(), true, true),
             Undo::BestEffort(script, _) => (script.clone(), false, false),
-            // What a handler of the user's own does, such as a reload, is done again once the files are back.
-            Undo::Impossible(_) if ready.module.runs_user_text && ready.bound.is_handler => (apply.clone(), false, false),
+            // What a handler of the user's own does, or a restart, is done again once the files are back.
+            Undo::Impossible(_) if ready.module.runs_user_text && (ready.bound.is_handler || usual(&touched).is_some()) => (apply.clone(), false, false),
             Undo::Impossible(why) if asked.is_some() => return Err(format!("its `confirm` has nothing to go back to: {why}")),
             Undo::Impossible(_) => return Ok(None),
         };
@@ -143,17 +146,10 @@ impl Walker {
 
     /// Logs in anew, until that confirms what waits or the time is over; then why it could not be.
     async fn new_login(&mut self, user: &UserKey, end: Instant) -> Option<String> {
-        // What nobody reloads later is proven by this login, and stays.
-        let waits = self.more_to_come || self.handler_limits.keys().any(|at| self.notified.contains_key(at) && self.handler_now != Some(*at)) || self.notifies_of_watched();
         let mut said = String::new();
         loop {
-            match timeout_at(end, self.confirm_anew(user, waits)).await {
-                Ok(Ok(true)) => {
-                    if !waits {
-                        self.watched.clear();
-                    }
-                    return None;
-                }
+            match timeout_at(end, self.confirm_anew(user)).await {
+                Ok(Ok(true)) => return None,
                 Ok(Ok(false)) | Err(_) => return Some(said),
                 Ok(Err(failure)) => {
                     said = format!(": {failure}");
@@ -172,16 +168,8 @@ impl Walker {
         }
     }
 
-    /// Whether a change of the present flight is one that a handler makes good only later.
-    fn notifies_of_watched(&self) -> bool {
-        self.todo.iter().any(|work| match work {
-            super::walk::Work::Ready(ready) => self.watched.contains_key(&ready.seq) && !self.handlers_for(ready).is_empty(),
-            _ => false,
-        })
-    }
-
     /// One login on a connection of its own, all the way to a shell. Whether it came in time.
-    async fn confirm_anew(&mut self, user: &UserKey, waits: bool) -> Result<bool, HostFailure> {
+    async fn confirm_anew(&mut self, user: &UserKey) -> Result<bool, HostFailure> {
         let shared = self.shared.clone();
         let _permit = shared.handshakes.permit(&self.plan.target).await;
         let link = Link::open(&self.plan.target, &shared.input.known_hosts).await?;
@@ -189,7 +177,7 @@ impl Walker {
         let mut shell = Shell::open(&link, other.as_ref(), &[]).await?;
         // A run that is to end does not leave this undecided.
         let (_held, mut stop) = watch::channel(Stop::No);
-        let script = crate::sh!("watch_confirm {} {}", shared.run, if waits { "keep" } else { "" });
+        let script = crate::sh!("watch_confirm {}", shared.run);
         let results = shell.flight(&[probe(self.seq(), script)], &mut stop).await;
         shell.close().await;
         link.close().await;
@@ -320,9 +308,18 @@ fn usual(touched: &Touches) -> Option<Duration> {
     let is_dangerous = match touched {
         Touches::Nothing => false,
         Touches::Path(path) => path.ends_with("/.ssh/authorized_keys") || is_among(PATHS, path) && !is_among(HARMLESS, path),
-        Touches::Service(name) => SERVICES.contains(&name.trim_end_matches(".service").trim_end_matches(".socket")),
+        Touches::Service(name) => is_service(name),
+        Touches::Command(text) => {
+            let words = || text.split(|letter: char| letter.is_whitespace() || ";&|()'\"".contains(letter));
+            let manages = |word: &str| MANAGERS.contains(&word.rsplit('/').next().unwrap_or(word)) || word.starts_with("/etc/init.d/") || word.starts_with("/etc/rc.d/");
+            words().any(manages) && words().any(|word| is_service(word.rsplit('/').next().unwrap_or(word)))
+        }
     };
     is_dangerous.then_some(USUAL)
+}
+
+fn is_service(name: &str) -> bool {
+    SERVICES.contains(&name.trim_end_matches(".service").trim_end_matches(".socket"))
 }
 
 fn is_among(list: &[&str], path: &str) -> bool {
@@ -347,6 +344,9 @@ mod tests {
             assert!(!path(harmless), "{harmless}");
         }
         let service = |name: &str| usual(&Touches::Service(name.into())).is_some();
+        let command = |text: &str| usual(&Touches::Command(text.into())).is_some();
+        assert!(command("systemctl restart ssh") && command("/usr/sbin/service sshd reload; true") && command("/etc/init.d/networking restart"));
+        assert!(!command("systemctl restart nginx") && !command("echo ssh") && !command("ssh host service-list"));
         assert!(service("ssh") && service("sshd.service") && service("ssh.socket") && !service("nginx"));
     }
 }

@@ -82,9 +82,9 @@ impl Walker {
             let shells = self.notified.get(&at).cloned().unwrap_or_default();
             self.todo.push_front(Work::Task(unbound(handler, true)));
             // What makes a dangerous change good is as dangerous.
-            (self.handler_now, self.handler_limit) = (Some(at), self.handler_limits.get(&at).copied());
+            self.handler_limit = self.handler_limits.get(&at).copied();
             let ran = self.walk().await;
-            (self.handler_now, self.handler_limit) = (None, None);
+            self.handler_limit = None;
             ran?;
             self.handler_limits.remove(&at);
             self.notified.remove(&at);

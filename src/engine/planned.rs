@@ -149,8 +149,7 @@ impl Applying {
             }
             // One flight as far as the same user has something to do that needs no bytes of its own.
             let more = rest[1..].iter().take_while(|step| step.pin.record.user == user && step.pin.deed.as_ref().is_some_and(|deed| deed.upload.is_none())).count();
-            let (now, later) = rest.split_at(1 + more);
-            self.walker.more_to_come = !later.is_empty();
+            let now = &rest[..=more];
             match self.fly(&user, now).await? {
                 // Contact was lost before anything was done; what has come back is worth another try.
                 0 if tries > 0 => tries -= 1,

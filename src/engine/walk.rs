@@ -106,11 +106,8 @@ pub(super) struct Walker {
     pub falls: BTreeMap<u32, Fall>,
     /// Handlers that such changes have notified, and how long they wait for a new login.
     pub handler_limits: BTreeMap<usize, Duration>,
-    /// The handler that is running, and how long it waits for a new login.
-    pub handler_now: Option<usize>,
+    /// How long the handler that is running waits for a new login.
     pub handler_limit: Option<Duration>,
-    /// What follows may still make a dangerous change good, so its way back is kept.
-    pub more_to_come: bool,
     pub started: bool,
     pub finished: bool,
     pub skipping_to_start: bool,
@@ -176,9 +173,7 @@ impl Walker {
             watched: BTreeMap::new(),
             falls: BTreeMap::new(),
             handler_limits: BTreeMap::new(),
-            handler_now: None,
             handler_limit: None,
-            more_to_come: false,
             started: false,
             finished: false,
             skipping_to_start: skipping,

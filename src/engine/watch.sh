@@ -100,14 +100,12 @@ watch_keep() {
     printf '%s\n' "$_w_pid $_w_born $_w_rest" "$_w_who" "$_w_for" >"$st/lock/owner.new" && mv -f "$st/lock/owner.new" "$st/lock/owner"
 } 2>/dev/null
 
-# watch_confirm RUN KEEP: confirms what waits, unless it is too late; without KEEP the ways back are dropped. watch_now RUN: takes it back at once. watch_state RUN:
+# watch_confirm RUN: confirms what waits, unless it is too late. The ways back stay: what has been written may only take
+# effect with a restart that comes later, and then goes back with it. watch_now RUN: takes it back at once. watch_state RUN:
 # what has become of it: armed, confirmed, fired or over; none when there is nothing.
 watch_confirm() {
   if cd "$st/runs/$1/watch" 2>/dev/null && mv until confirmed 2>/dev/null && read -r _w_pid _w_born <pid && [ "$(core_born "$_w_pid")" = "$_w_born" ]; then
     kill "-$_w_pid" 2>/dev/null || kill "$_w_pid" 2>/dev/null
-  fi
-  if [ -z "$2" ] && [ -e confirmed ]; then
-    (set +f; rm -f [0-9]*)
   fi
   watch_state "$1"
 }

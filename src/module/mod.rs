@@ -178,6 +178,8 @@ pub enum Touches {
     Path(String),
     /// Name of a service.
     Service(String),
+    /// Text of a command.
+    Command(String),
 }
 
 /// A kind of task. The type holds the arguments of one task, read from the playbook.

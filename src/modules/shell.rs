@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::command::Run;
-use crate::module::{Answer, Module, Question, Surroundings, Verdict};
+use crate::module::{Answer, Module, Question, Surroundings, Touches, Verdict};
 use crate::sh;
 use crate::shell::Script;
 
@@ -30,6 +30,10 @@ impl Module for Shell {
             bail!("`shell` has no command to run | write `shell = \"df -h | head\"`");
         }
         self.0.check()
+    }
+
+    fn touches(&self, _: &Surroundings) -> Touches {
+        self.0.touches()
     }
 
     fn probe(&self, around: &Surroundings) -> Question {

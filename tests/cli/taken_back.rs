@@ -250,3 +250,19 @@ fn a_rollback_and_a_saved_plan_are_watched_as_well() {
     assert_eq!((ran.exit, read_conf().as_str()), (6, "open"), "{}", ran.document);
     assert_eq!(ran.document["hosts"]["alpha"]["rolled_back"], "completely", "{}", ran.document);
 }
+
+#[test]
+fn a_restart_of_sshd_by_a_command_is_watched_with_what_was_changed_before() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    std::fs::write(fleet.host("alpha").home.join("conf"), "old").expect("a file");
+    // The file alone locks nobody out, so it is confirmed; the restart is a task of its own.
+    let play = "hosts = 'all'\n\
+        [[task]]\nname = 'config'\ncopy = { content = 'new', dest = '~/conf' }\nconfirm = '3s'\n\
+        [[task]]\nname = 'between'\nfile = { path = '~/d', state = 'directory' }\n\
+        [[task]]\nname = 'restart'\nconfirm = '3s'\nshell = { cmd = 'systemctl() { if grep -q new conf; then touch no-login; else rm no-login; fi; }; systemctl restart ssh', always = true }\n";
+    let ran = apply(&fleet, play, &[]);
+    assert_eq!(ran.exit, 6, "{} {}", ran.document, ran.stderr);
+    assert_eq!(ran.step("alpha", "undo: config")["outcome"], "changed", "{}", ran.document);
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "old");
+    assert_eq!(files(&fleet), ["conf", "d"]);
+}

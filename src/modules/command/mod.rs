@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Answer, Module, Question, Surroundings, Verdict};
+use crate::module::{Answer, Module, Question, Surroundings, Touches, Verdict};
 use crate::shell::{Script, split_words};
 
 pub use run::Run;
@@ -40,6 +40,10 @@ impl Module for Command {
 
     fn patience_seconds(&self) -> Option<u64> {
         None
+    }
+
+    fn touches(&self, _: &Surroundings) -> Touches {
+        self.0.touches()
     }
 
     fn probe(&self, around: &Surroundings) -> Question {

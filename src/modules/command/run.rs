@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::module::{Action, Answer, Change, Effect, OneOrMany, Path, Question, Report, Surroundings, Undo, Verdict};
+use crate::module::{Action, Answer, Change, Effect, OneOrMany, Path, Question, Report, Surroundings, Touches, Undo, Verdict};
 use crate::sh;
 use crate::shell::{Pattern, Script, printf_argument};
 
@@ -61,6 +61,11 @@ impl Run {
             bail!("`changes`: `{path}` is no path on a host | write the path from `/`");
         }
         Ok(())
+    }
+
+    pub fn touches(&self) -> Touches {
+        let words = self.argv.as_ref().map(|words| words.join(" "));
+        Touches::Command(self.cmd.clone().or(words).unwrap_or_default())
     }
 
     pub fn probe(&self, around: &Surroundings, script: impl FnOnce() -> Script) -> Question {
