@@ -238,7 +238,7 @@ impl Walker {
                 0 => Fall::TakenBack(format!("rolled back{behind}")),
                 4 => Fall::Left(format!("not rolled back, since somebody has changed it meanwhile{behind}")),
                 6 => Fall::Left(format!("rolled back, but the host does not answer as it did before{behind}")),
-                _ => Fall::Left(format!("it could not be rolled back{behind}")),
+                _ => Fall::Left(format!("it could not be rolled back; why stands in runs/{}/watch/ of the host's state folder{behind}", self.shared.run)),
             };
             if matches!(fall, Fall::Left(_)) {
                 undone = Undone::InPart;

@@ -31,9 +31,14 @@ fn one() -> Fleet {
     Fleet::start(&["alpha"], &Faults::default())
 }
 
+/// Where the program is: the one that was built for the tests, unless `MUTATE_PROGRAM` names another.
+fn program() -> std::path::PathBuf {
+    std::env::var_os("MUTATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_mutate").into(), Into::into)
+}
+
 /// The program, with a home folder in which nothing of the user's is found.
 fn mutate(fleet: &Fleet, words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mutate"));
+    let mut command = Command::new(program());
     let home = fleet.folder.path().join("controller");
     std::fs::create_dir_all(&home).expect("a home for the controller");
     let (first, rest) = words.split_first().expect("a subcommand");

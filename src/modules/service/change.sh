@@ -116,6 +116,15 @@ service__mark() {
     _mark=$_mark/$_v
 }
 
+# service__again: _run once more, where systemd refuses since it has itself started the service too often in vain
+service__again() {
+    service__show
+    service__get Result
+    case $_v$_said in *start-limit-hit* | *'too quickly'*) ;; *) return 1 ;; esac
+    service__ctl reset-failed 2>/dev/null
+    service__ctl "$_run"
+}
+
 # service__systemd_run: start, restart or reload, and see that it holds
 service__systemd_run() {
     case $_run in start) _past=started ;; restart) _past=restarted ;; *) _past=reloaded ;; esac
@@ -131,7 +140,7 @@ service__systemd_run() {
             return 1 ;;
         */failed) service__ctl reset-failed 2>/dev/null ;;
     esac
-    if ! service__ctl "$_run"; then
+    if ! service__ctl "$_run" && ! service__again; then
         service__show
         service__why "could not be $_past"
         return 1
