@@ -116,11 +116,12 @@ service__mark() {
     _mark=$_mark/$_v
 }
 
-# service__again: _run once more, where systemd refuses since it has itself started the service too often in vain
+# service__again: _run once more, where systemd has itself started the service too often in vain, and so refuses. It says
+# that in its log alone; its count of restarts tells.
 service__again() {
     service__show
-    service__get Result
-    case $_v$_said in *start-limit-hit* | *'too quickly'*) ;; *) return 1 ;; esac
+    service__get NRestarts
+    case $_v in '' | 0) return 1 ;; esac
     service__ctl reset-failed 2>/dev/null
     service__ctl "$_run"
 }
@@ -138,7 +139,7 @@ service__systemd_run() {
         reload/inactive | reload/failed)
             service__fail "the service $_name is not running, so it cannot reload its configuration: start it"
             return 1 ;;
-        */failed) service__ctl reset-failed 2>/dev/null ;;
+        */failed | */activating) service__ctl reset-failed 2>/dev/null ;;
     esac
     if ! service__ctl "$_run" && ! service__again; then
         service__show
