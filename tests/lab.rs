@@ -394,7 +394,7 @@ fn a_configuration_that_locks_everybody_out_goes_back() {
     std::fs::write(&path, "hosts = \"all\"\n[[task]]\nname = \"key\"\nlineinfile = { path = \"/root/.ssh/authorized_keys\", line = \"# known\", create = true, mode = \"0600\" }\n").expect("the playbook is written");
     let run = lab.run(&["apply", &path]);
     assert_eq!(run["exit"], 0, "{run}");
-    assert_eq!(lab.on("bb1", "grep -c known /root/.ssh/authorized_keys; ls /var/lib/mutate/runs/*/watch | grep -cx confirmed"), "1\n1\n");
+    assert_eq!(lab.on("bb1", "grep -c known /root/.ssh/authorized_keys; ls -d /var/lib/mutate/runs/*/watch 2>/dev/null"), "1\n");
 }
 
 /// The controller is killed at fifty instants, over thirty steps on five hosts: what became of them can be settled, nothing half

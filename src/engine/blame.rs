@@ -135,7 +135,8 @@ async fn ask(walker: &mut Walker, user: &UserKey, questions: Vec<Script>) -> Res
 /// Changes of a path in ledgers, each behind a line `ledger RUN`.
 fn read(text: &str, path: &str) -> Vec<Told> {
     let mut found = Vec::new();
-    for part in text.split("ledger ").skip(1) {
+    let text = format!("\n{text}");
+    for part in text.split("\nledger ").skip(1) {
         let (run, ledger) = part.split_once('\n').unwrap_or((part, ""));
         let lines: Vec<(&str, &str, &str)> = ledger
             .lines()

@@ -261,7 +261,9 @@ impl Walker {
     }
 
     /// Tells of changes that were told of as done before, and that the host has taken back since.
-    pub(super) async fn tell_falls(&mut self) {
+    /// Gives their numbers.
+    pub(super) async fn tell_falls(&mut self) -> Vec<u32> {
+        let mut told = Vec::new();
         let falls = std::mem::take(&mut self.falls);
         for (seq, fall) in falls {
             let Some(watched) = self.watched.remove(&seq) else { continue };
@@ -273,6 +275,7 @@ impl Walker {
             };
             let step = Step { outcome, message, undoes: Some(seq), ..place.step(&self.name) };
             self.tell_step(step);
+            told.push(seq);
         }
         // What they would have made good is undone.
         if self.undone == Some(Undone::Completely) {
@@ -282,6 +285,7 @@ impl Walker {
                 }
             }
         }
+        told
     }
 }
 
@@ -289,6 +293,18 @@ enum Fallen {
     Confirmed,
     /// All that was kept has been taken back; the answer holds the ledger.
     Back(Vec<u8>),
+}
+
+/// How many steps fly together, of those that follow each other: behind some that wait for a new login, the flight ends.
+pub(super) fn confirmed_together(are_watched: impl Iterator<Item = bool>) -> usize {
+    let mut seen = false;
+    are_watched
+        .take_while(|is_watched| {
+            let goes_on = *is_watched || !seen;
+            seen |= *is_watched;
+            goes_on
+        })
+        .count()
 }
 
 fn probe(seq: u32, script: Script) -> Frame {

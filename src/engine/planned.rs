@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::Input;
+use super::confirm::confirmed_together;
 use super::landing::in_own_words;
 use super::prepare::HostPlan;
 use super::rollback::{libraries, script};
@@ -71,7 +72,12 @@ impl Applying {
             Err(halt) => Err(halt),
         };
         match ended {
-            Ok(()) | Err(Halt::Failed | Halt::EndPlay) => {}
+            Ok(()) | Err(Halt::EndPlay) => {}
+            // Where no step tells of it, the host itself counts as one.
+            Err(Halt::Failed) => {
+                self.walker.totals.entry(Outcome::Failed).or_insert(1);
+                self.walker.worsen(Outcome::Failed);
+            }
             Err(Halt::Stopped) => self.walker.interrupted("interrupted"),
             Err(Halt::Host(failure)) => self.walker.host_failure(&failure),
         }
@@ -148,12 +154,16 @@ impl Applying {
                 }
             }
             // One flight as far as the same user has something to do that needs no bytes of its own.
-            let more = rest[1..].iter().take_while(|step| step.pin.record.user == user && step.pin.deed.as_ref().is_some_and(|deed| deed.upload.is_none())).count();
-            let now = &rest[..=more];
+            let more = rest[1..].iter().take_while(|step| step.pin.record.user == user && step.pin.deed.as_ref().is_some_and(|deed| deed.upload.is_none()));
+            let count = confirmed_together(std::iter::once(first).chain(more).map(|step| step.pin.record.confirm_seconds.is_some()));
+            let now = &rest[..count];
             match self.fly(&user, now).await? {
                 // Contact was lost before anything was done; what has come back is worth another try.
                 0 if tries > 0 => tries -= 1,
-                0 => return Err(Halt::Failed),
+                0 => {
+                    self.walker.message = "contact was lost again and again".into();
+                    return Err(Halt::Failed);
+                }
                 done => rest = &rest[done..],
             }
         }

@@ -85,7 +85,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
         // A run is named by letters and digits.
         let ledger = Script::raw(format!(
             "cat \"$st/runs/{run}/ledger\" 2>/dev/null
-            if [ -e \"$st/runs/{run}/watch/until\" ] || [ -e \"$st/runs/{run}/watch/fired\" ]; then echo waiting; fi
+            if read -r p b <\"$st/runs/{run}/watch/pid\" && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo waiting; fi 2>/dev/null
             if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo working; fi 2>/dev/null"
         ));
         let answer = probe(walker, &user, ledger, Vec::new()).await?.stdout.0;
@@ -93,7 +93,8 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
         // The shell of that run finishes what it has begun, and may have more lines to read.
         let says = |word: &[u8]| answer.split(|&byte| byte == b'\n').rev().take(3).any(|line| line == word);
         let is_waiting = says(b"waiting");
-        found.taken_back.extend(ledger.undone().filter(|(_, status)| *status == 0).map(|(seq, _)| (walker.name.clone(), run.to_owned(), seq)));
+        let undone = ledger.undone();
+        found.taken_back.extend(undone.iter().filter(|(_, status)| **status == 0).map(|(seq, _)| (walker.name.clone(), run.to_owned(), *seq)));
         let is_working = says(b"working") && steps.iter().any(|step| ledger.fate(step.seq) == Fate::Open);
         for step in steps {
             let mut fate = ledger.fate(step.seq);
@@ -109,7 +110,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 now = Some(seen);
             }
             let (outcome, message) = match fate {
-                _ if !is_waiting && ledger.undone().any(|(seq, _)| seq == step.seq) => (Outcome::Failed, "by the host's ledger it was done, and taken back since nobody confirmed it"),
+                _ if !is_waiting && undone.get(&step.seq) == Some(&0) => (Outcome::Failed, "by the host's ledger it was done, and taken back since nobody confirmed it"),
                 Fate::Ended(..) if is_waiting => (Outcome::Unknown, "the host waits for somebody to confirm it by a new login, and takes it back otherwise; ask again later"),
                 Fate::Open | Fate::NeverBegun if is_working => (Outcome::Unknown, "the host is still at work on it; ask again later"),
                 _ => verdict(fate),

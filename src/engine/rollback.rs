@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
+use super::confirm::confirmed_together;
 use super::landing::in_own_words;
 use super::prepare::HostPlan;
 use super::schedule::{shared, side_by_side, summed, tell};
@@ -116,6 +117,8 @@ struct Undoing {
     walker: Walker,
     force: bool,
     undone: Vec<i64>,
+    /// Under which numbers the host knows the undoing of each.
+    seqs: Vec<(u32, i64)>,
     /// Something could not be undone.
     incomplete: bool,
 }
@@ -145,7 +148,7 @@ pub(super) async fn take_back(mut walker: Walker) -> Walker {
 
 impl Undoing {
     fn new(walker: Walker, force: bool) -> Self {
-        Self { walker, force, undone: Vec::new(), incomplete: false }
+        Self { walker, force, undone: Vec::new(), seqs: Vec::new(), incomplete: false }
     }
 
     async fn run(&mut self, steps: &[Reversal]) {
@@ -159,17 +162,28 @@ impl Undoing {
                 continue;
             }
             // One flight as far as the same user has something to undo.
-            let count = rest.iter().take_while(|step| step.record.user == first.record.user && step.record.undo.quality != Quality::Impossible).count();
+            let alike = rest.iter().take_while(|step| step.record.user == first.record.user && step.record.undo.quality != Quality::Impossible);
+            let count = confirmed_together(alike.map(|step| step.record.confirm_seconds.is_some()));
             let done = if self.walker.shared.input.options.check { self.look(&rest[..count]).await } else { self.undo(&rest[..count]).await };
             match done {
                 // Contact was lost before anything was done; what has come back is worth another try.
                 Ok(0) if tries > 0 => tries -= 1,
-                Ok(done) => rest = &rest[done.max(1)..],
+                Ok(0) => {
+                    self.walker.message = "contact was lost again and again".into();
+                    break Err(Halt::Failed);
+                }
+                Ok(done) => rest = &rest[done..],
                 Err(halt) => break Err(halt),
             }
         };
         match ended {
-            Ok(()) | Err(Halt::Failed | Halt::EndPlay) => {}
+            Ok(()) | Err(Halt::EndPlay) => {}
+            // The lock, the journal, or the host's state folder was in the way.
+            Err(Halt::Failed) => {
+                self.incomplete |= self.walker.obstacle.is_none() || steps.iter().any(|step| step.is_own);
+                self.walker.totals.entry(Outcome::Failed).or_insert(1);
+                self.walker.worsen(Outcome::Failed);
+            }
             Err(Halt::Stopped) => {
                 self.incomplete = true;
                 self.walker.interrupted("interrupted");
@@ -227,7 +241,12 @@ impl Undoing {
                 _ => return Err(self.walker.not_begun(&user)),
             }
         }
-        self.walker.tell_falls().await;
+        // Of what was undone before, the host may have taken something back since.
+        for seq in self.walker.tell_falls().await {
+            self.incomplete = true;
+            let number = self.seqs.iter().find(|(of, _)| *of == seq).map(|(_, number)| *number);
+            self.undone.retain(|one| Some(*one) != number);
+        }
         Ok(steps.len())
     }
 
@@ -253,6 +272,7 @@ impl Undoing {
         match done.end {
             End::Changed | End::Ran => {
                 self.undone.push(step.number);
+                self.seqs.push((seq, step.number));
                 let record = Record {
                     seq,
                     before: step.record.after.clone(),

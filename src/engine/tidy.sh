@@ -60,11 +60,18 @@ tidy_size() {
 # Removes backups that no ledger names, and what a crash has left half written.
 tidy_store() {
   {
-    echo kept
     for _run in *; do
       cat "./$_run/ledger"
     done | grep '^kept ' | tr ' ' "$n"
+    # The backups of a folder stand in a list of their own.
+    cat ../store/list.* | tr ' ' "$n"
+    echo kept
   } >../store.named
+  # A list that is not whole, for lack of room, would be the end of what it leaves out.
+  if [ "$(tail -n 1 ../store.named)" != kept ]; then
+    rm -f ../store.named
+    return
+  fi
   # shellcheck disable=SC2010
   ls -A ../store | grep -vxFf ../store.named | while IFS= read -r _one; do
     rm -rf "../store/$_one"

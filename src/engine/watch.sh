@@ -8,7 +8,8 @@
 #   SEQ, SEQ.late       how to take the change of this number back; late ones, such as restarts, come last
 #   SEQ.before, .after  what the host had answered, each with its status
 #   SEQ.kept            the record of the backup
-#   until               armed: `SECONDS SEQ`, the time since boot at which all goes back, and the change it is for
+#   until               armed: `SECONDS SEQ LIMIT`, the time since boot at which all goes back, the change that it is for, and how
+#                       long that waits once it has been made
 #   now                 it goes back at once
 #   confirmed, fired, over   what `until` has become; a rename decides, so that only one of them can be
 #   pid                 process and start time of the one that waits
@@ -19,7 +20,7 @@ watch_process='
 trap "" HUP
 cd "$1" || exit 1
 lock=../../../lock
-while read -r until seq 2>/dev/null <until && [ "$seq" = "$2" ] && [ ! -e now ]; do
+while read -r until seq _ 2>/dev/null <until && [ "$seq" = "$2" ] && [ ! -e now ]; do
   read -r up _ </proc/uptime
   [ "${up%%.*}" -lt "$until" ] || break
   if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then printf "%s\n" "${up%%.*}" >"$lock/beat"; fi
@@ -32,12 +33,14 @@ back() {
 }
 for one in $(ls | sort -rn); do case $one in *[!0-9]*) ;; *) back "$one" ;; esac; done
 for one in $(ls | sort -n); do case $one in [0-9]*.late) back "$one" ;; esac; done
+# What was needed for this may be secret. What was said about it stays.
+for one in *; do case $one in [0-9]*.said) ;; [0-9]*) rm -f "$one" ;; esac; done
 mv fired over
 if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf "$lock" ../open; fi
 '
 
-# watch_arm SEQ SECONDS LIBRARIES NAME WAY RECORD: from now on the change of this number goes back after so many
-# seconds. WAY is a call of watch_try; it goes into the file NAME.
+# watch_arm SEQ SECONDS LIBRARIES NAME WAY RECORD PATIENCE: from now on the change of this number goes back so many seconds
+# after it was made, and making it may take so long as well. WAY is a call of watch_try; it goes into the file NAME.
 watch_arm() {
   _w_dir=$st/runs/$core_run/watch
   # shellcheck disable=SC2086 # a list of libraries
@@ -46,11 +49,11 @@ watch_arm() {
   eval "_w_answer=\${a_$1-}x\${s_$1-}"
   core_clock
   {
-    mkdir -p "$_w_dir" && rm -f "$_w_dir/confirmed" "$_w_dir/now" "$_w_dir/$1.after" &&
+    mkdir -p "$_w_dir" && [ ! -e "$_w_dir/fired" ] && rm -f "$_w_dir/confirmed" "$_w_dir/over" "$_w_dir/now" "$_w_dir/$1.after" &&
       printf '%s' "$_w_answer" >"$_w_dir/$1.before" &&
       printf '%s' "$6" >"$_w_dir/$1.kept" &&
-      printf '%s\n' "$_head" "watch_seq=$1 watch_user='umask $core_umask; $_w_user'" "$5" >"$_w_dir/$4" &&
-      printf '%s\n' "$((_up + $2)) $1" >"$_w_dir/until.new" && mv -f "$_w_dir/until.new" "$_w_dir/until"
+      printf '%s\n' "$_head" "watch_seq=$1 watch_user='set +f; umask $core_umask; $_w_user'" "$5" >"$_w_dir/$4" &&
+      printf '%s\n' "$((_up + $2 + $7)) $1 $2" >"$_w_dir/until.new" && mv -f "$_w_dir/until.new" "$_w_dir/until"
   } 2>/dev/null || {
     core_say "what takes it back by itself cannot be written to $_w_dir"
     return 1
@@ -58,6 +61,14 @@ watch_arm() {
   $core_setsid sh -c "$watch_process" watch "$_w_dir" "$1" </dev/null >/dev/null 2>&1 4>&- &
   printf '%s\n' "$! $(core_born "$!")" >"$_w_dir/pid"
 }
+
+# watch_since SEQ: the change has been made, or has failed, and waits from now on.
+watch_since() {
+  read -r _ _w_seq _w_limit <"$st/runs/$core_run/watch/until" && [ "$_w_seq" = "$1" ] || return 0
+  core_clock
+  printf '%s\n' "$((_up + _w_limit)) $1 $_w_limit" >"$st/runs/$core_run/watch/until.new" && [ -e "$st/runs/$core_run/watch/until" ] &&
+    mv -f "$st/runs/$core_run/watch/until.new" "$st/runs/$core_run/watch/until"
+} 2>/dev/null
 
 # watch_left SEQ: what the host answers after the change, in a and s. What somebody makes of it later stays.
 watch_left() {

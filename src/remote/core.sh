@@ -301,6 +301,8 @@ C() {
         r=$?
         ;;
     esac
+    # From now on it waits for somebody to confirm it.
+    [ ! -e "$st/runs/$core_run/watch/until" ] || watch_since "$_seq"
     case " $_good " in
       *" $r "*) ;;
       *) _outcome=failed ;;
@@ -397,6 +399,11 @@ L() {
   core_ours && core_locked ours '' || core_locked lost 'another run has taken over the lock of this host'
 }
 
+# What would have taken dangerous changes back may hold secrets, and has been confirmed.
+core_forget() {
+  if [ -d "$st/runs/$core_run/watch" ] && [ ! -e "$st/runs/$core_run/watch/over" ]; then rm -rf "$st/runs/$core_run/watch"; fi
+}
+
 core_release() {
   if core_ours; then
     if [ -f "$st/runs/$core_run/later" ]; then
@@ -409,10 +416,12 @@ core_release() {
       watch_keep
     elif [ -z "${1-}" ] || [ "$core_quit" ]; then
       rm -rf "$st/lock" "$st/runs/$core_run/open"
+      core_forget
     elif mv "$st/lock" "$st/lock.$$"; then
       # Whoever leaves without having been told to has lost the controller, and may have lost the lock to a new shell of the same run, just now.
       if IFS= read -r _o <"$st/lock.$$/owner" && [ "$_o" = "$core_owner" ]; then
         rm -rf "$st/lock.$$" "$st/runs/$core_run/open"
+        core_forget
       elif [ ! -e "$st/lock" ]; then
         mv "$st/lock.$$" "$st/lock"
       fi

@@ -351,7 +351,9 @@ impl Flight<'_> {
             self.bytes -= head.bytes;
             self.head_since = Instant::now();
             self.killed = 0;
-            self.begun = None;
+            if self.begun == Some(self.frames[head.at].seq) {
+                self.begun = None;
+            }
             self.waiting.pop_front();
         }
     }

@@ -96,7 +96,7 @@ impl Frame {
             Verb::Probe(script) => line.word(b"P").word(seq.as_bytes()).word(script.as_bytes()),
             Verb::Still(script) => line.word(b"S").word(seq.as_bytes()).word(script.as_bytes()),
             Verb::Run(script) => line.word(b"R").word(seq.as_bytes()).word(b"user").word(script.as_bytes()),
-            Verb::Commit(step) => step.write(&seq, &self.libraries, &mut line),
+            Verb::Commit(step) => step.write(&seq, &self.libraries, self.limit, &mut line),
             Verb::Lock { run, lease, owner, again } => {
                 let lease = lease.as_secs().to_string();
                 line.word(b"L").word(run.as_bytes()).word(lease.as_bytes()).word(owner.as_bytes());
@@ -130,7 +130,7 @@ impl Guarded {
         entry
     }
 
-    fn write<'a>(&self, seq: &str, libraries: &[&Library], line: &'a mut Line) -> &'a mut Line {
+    fn write<'a>(&self, seq: &str, libraries: &[&Library], limit: Duration, line: &'a mut Line) -> &'a mut Line {
         let mut flags = String::new();
         for (set, flag) in [
             (self.group, 'g'),
@@ -154,7 +154,7 @@ impl Guarded {
         });
         let (keep, notify) = match &self.watch {
             None => (self.keep.clone(), notify),
-            Some(watch) => (watch.arm(seq, self, libraries), notify.then(&crate::sh!("watch_left {}", Script::raw(seq)))),
+            Some(watch) => (watch.arm(seq, self, libraries, limit), notify.then(&crate::sh!("watch_left {}", Script::raw(seq)))),
         };
         line.word(b"C")
             .word(seq.as_bytes())
@@ -172,15 +172,18 @@ impl Guarded {
 
 impl Watch {
     /// Makes the backup, and then sees to it that the change goes back.
-    fn arm(&self, seq: &str, step: &Guarded, libraries: &[&Library]) -> Script {
+    fn arm(&self, seq: &str, step: &Guarded, libraries: &[&Library], limit: Duration) -> Script {
         let names = libraries.iter().map(|library| library.name).collect::<Vec<_>>().join(" ");
         let undo = if self.takes_record { crate::sh!("{} \"$_w_kept\"", self.undo) } else { self.undo.clone() };
-        let (probe, verified) = if self.late { (Script::default(), "") } else { (step.probe.clone(), if self.exact { "verified" } else { "" }) };
+        // Only of our own changes that are verified is it known what the host answers afterwards.
+        let blind = self.late || step.by_user || self.by_user || step.expect.is_none();
+        let (probe, verified) = if blind { (Script::default(), "") } else { (step.probe.clone(), if self.exact { "verified" } else { "" }) };
         let whose = if self.by_user { "user" } else { "own" };
         let way = crate::sh!("watch_try {} {} {} {}", probe.as_bytes(), verified, whose, undo.as_bytes());
         let name = if self.late { format!("{seq}.late") } else { seq.to_owned() };
         let kept = if step.keep.is_empty() { Script::raw("k=") } else { crate::sh!("k=$(eval {})", step.keep.as_bytes()) };
-        let arm = crate::sh!("watch_arm {} {} {} {} {} \"$k\"", Script::raw(seq), self.limit.as_secs(), names, name, way.as_bytes());
+        let patience = if step.group { limit.as_secs() } else { 0 };
+        let arm = crate::sh!("watch_arm {} {} {} {} {} \"$k\" {}", Script::raw(seq), self.limit.as_secs(), names, name, way.as_bytes(), patience);
         crate::sh!("{} && {} && printf '%s' \"$k\"", kept, arm)
     }
 }

@@ -104,3 +104,23 @@ fn the_hosts_own_ledger_tells_who_changed_a_path() {
     let nobody = mutate(&fleet, &["blame", "gamma", "/nowhere"]).output().expect("the program runs");
     assert_eq!(nobody.status.code(), Some(1));
 }
+
+#[test]
+fn the_backups_of_a_folder_are_kept_with_it() {
+    let fleet = one();
+    let tree = |text: &str| {
+        fleet.write("tree/below", text);
+        let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nname = 'tree'\ncopy = { src = 'tree', dest = '~/d' }\n", &[]);
+        assert_eq!(ran.exit, 0, "{}", ran.document);
+        ran.document["run"].as_str().expect("a run").to_owned()
+    };
+    write(&fleet, "a");
+    tree("one\n");
+    let second = tree("two\n");
+    keep(&fleet, "keep_runs = 3");
+    write(&fleet, "b");
+    assert_eq!(names(state(&fleet).join("runs")).len(), 3);
+    let back = mutate(&fleet, &["rollback", &second]).output().expect("the program runs");
+    assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stdout));
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("d/tree/below")).expect("a file"), "one\n");
+}

@@ -266,3 +266,29 @@ fn a_restart_of_sshd_by_a_command_is_watched_with_what_was_changed_before() {
     assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "old");
     assert_eq!(files(&fleet), ["conf", "d"]);
 }
+
+#[test]
+fn a_command_with_a_test_of_its_own_goes_back_as_well() {
+    let fleet = Fleet::start(&["alpha"], &Faults { obeys_files: true, ..Faults::default() });
+    // Its way back is the user's own text, with globs and all.
+    let play = "hosts = 'all'\n[[task]]\nname = 'shut'\nshell = { cmd = 'touch no-login', creates = '~/never', undo = 'rm -f no-log*' }\nconfirm = '3s'\n";
+    let ran = apply(&fleet, play, &[]);
+    assert_eq!((ran.exit, files(&fleet).len()), (6, 0), "{} {:?}", ran.document, files(&fleet));
+    // Nothing of the ways back stays once they are confirmed.
+    let fine = apply(&fleet, &play.replace("touch no-login", "touch harmless").replace("rm -f no-log*", "rm harmless"), &[]);
+    let run = fine.document["run"].as_str().expect("a run");
+    assert_eq!(fine.exit, 0, "{}", fine.document);
+    assert!(!fleet.host("alpha").home.join(".local/state/mutate/runs").join(run).join("watch").exists());
+}
+
+#[test]
+fn a_rollback_that_cannot_even_begin_is_no_success() {
+    let fleet = Fleet::start(&["alpha"], &Faults::default());
+    assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nname = 'f'\nfile = { path = '~/d', state = 'directory' }\n", &[]).exit, 0);
+    let handlers = fleet.host("alpha").home.join(".local/state/mutate/handlers");
+    std::fs::remove_dir(&handlers).expect("a folder");
+    std::fs::write(&handlers, "").expect("a file");
+    let back = read(mutate(&fleet, &["rollback", "--output", "json"]).output().expect("the program runs"));
+    assert_eq!((back.exit, &back.document["hosts"]["alpha"]["outcome"]), (7, &"failed".into()), "{}", back.document);
+    assert!(fleet.host("alpha").home.join("d").exists());
+}
