@@ -9,7 +9,7 @@ use super::Input;
 use super::confirm::confirmed_together;
 use super::landing::in_own_words;
 use super::prepare::HostPlan;
-use super::rollback::{libraries, script};
+use super::rollback::{TRIES, libraries, script};
 use super::schedule::{shared, side_by_side, summed, tell};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
@@ -17,9 +17,6 @@ use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Q
 use crate::module::{Content, Upload};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, Stop, Verb};
-
-/// How often a flight of which nothing was done is sent again after contact was lost.
-const TRIES: usize = 3;
 
 /// A step of a saved plan.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use super::Input;
 use super::ledger::{Fate, Ledger, by_answer, note};
 use super::prepare::HostPlan;
+use super::rollback::libraries;
 use super::schedule::{shared, side_by_side};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
@@ -103,7 +104,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 && let (Some(before), false) = (&draft.before, draft.probe.0.is_empty())
             {
                 // Its shell was killed in it. What it has done the host itself can tell.
-                let seen = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?;
+                let seen = probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(&walker.shared, draft)).await?;
                 let end = by_answer(before, draft.expect.as_ref(), &seen, draft.undo.by_user);
                 fate = Fate::Ended(end.unwrap_or(End::Failed), 0);
                 probe(walker, &user, note(run, step.seq, end.unwrap_or(End::Unconverged)), Vec::new()).await?;
@@ -132,7 +133,7 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
                 if !draft.probe.0.is_empty() {
                     whole.after = match now {
                         Some(now) => Some(now),
-                        None => Some(probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(walker, draft)).await?),
+                        None => Some(probe(walker, &user, Script::raw(draft.probe.0.clone()), libraries(&walker.shared, draft)).await?),
                     };
                 }
                 record = Some(whole);
@@ -142,10 +143,6 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
         }
     }
     Ok(found)
-}
-
-fn libraries(walker: &Walker, draft: &Record) -> Vec<&'static Library> {
-    draft.libraries.iter().filter_map(|name| walker.shared.input.registry.library(name)).collect()
 }
 
 async fn probe(walker: &mut Walker, user: &UserKey, script: Script, libraries: Vec<&'static Library>) -> Result<Seen, Halt> {

@@ -17,7 +17,7 @@ use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop,
 use crate::shell::{Pattern, Script, push_quoted};
 
 /// How often a flight of which nothing was done is sent again after contact was lost.
-const TRIES: usize = 3;
+pub(super) const TRIES: usize = 3;
 
 /// A change that is to be undone.
 #[derive(Clone, Debug)]
