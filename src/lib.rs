@@ -21,7 +21,8 @@ pub mod module;
 pub mod remote;
 pub mod template;
 
-// 1: messages about text, secrets, and sh text.
+// 1: messages about text, secrets, sh text, and what OpenSSH's configuration says.
 pub mod diag;
 pub mod secret;
 pub mod shell;
+pub mod ssh_config;

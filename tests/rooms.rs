@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms by floor; imports go down.
 const FLOORS: &[&[&str]] = &[
-    &["diag", "secret", "shell"],
+    &["diag", "secret", "shell", "ssh_config"],
     &["inventory", "module", "remote", "template"],
     &["event", "modules", "playbook"],
     &["engine", "journal", "render"],
@@ -14,6 +14,8 @@ const FLOORS: &[&[&str]] = &[
 
 /// Imports between rooms of one floor that are meant.
 const SAME_FLOOR: &[(&str, &str)] = &[
+    // Files are read with bounds.
+    ("ssh_config", "diag"),
     // Settings and arguments share their types.
     ("inventory", "module"),
     // Variables of hosts are layers of a scope.

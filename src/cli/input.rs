@@ -1,19 +1,20 @@
 //! From flags and files to what the engine takes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::options::Common;
-use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_source, read_text};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_source};
 use crate::engine::{Input, Login, Options};
 use crate::inventory;
 use crate::modules;
 use crate::playbook::{self, Playbook};
-use crate::remote::KnownHosts;
-use crate::secret::Secret;
+use crate::remote::{Keyring, Reach};
+use crate::secret::{Secret, secret_of_file};
+use crate::ssh_config::{Choice, SshConfig};
 use crate::template::Layer;
 
 /// What is run: files, or a playbook made from the command line.
@@ -37,8 +38,17 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         What::Text(text) => playbook::from_text("command line", &text, modules::ALL, &mut sources, problems),
     };
     check_flags(common, problems);
-    let known_hosts = [home.join(".ssh/known_hosts"), home.join(".ssh/known_hosts2"), "/etc/ssh/ssh_known_hosts".into(), "/etc/ssh/ssh_known_hosts2".into()];
-    let known_hosts = KnownHosts::read(&known_hosts).context("host keys")?;
+    let config_choice = match common.ssh_config.as_deref() {
+        None => Choice::Usual,
+        Some(path) if path.as_os_str() == "none" => Choice::None,
+        Some(path) => Choice::File(path.to_owned()),
+    };
+    let ssh_config = SshConfig::read(&config_choice, &home).unwrap_or_else(|reason| {
+        let diagnostic = Diagnostic::general("ssh-config", format!("the ssh configuration cannot be used: {reason}"));
+        problems.push(diagnostic.help("mend it, name another with `--ssh-config FILE`, or none with `--ssh-config none`"));
+        SshConfig::default()
+    });
+    let passphrase = common.passphrase_file.as_deref().map(|path| password_of("--passphrase-file", path)).transpose()?;
     let local_user = local_user();
     let login = Login {
         user: common.user.clone(),
@@ -46,7 +56,9 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         port: common.port,
         become_it: common.become_it,
         become_user: common.become_user.clone(),
+        become_method: common.become_method.map(Into::into),
         become_password: become_password(common)?,
+        password: login_password(common)?,
         local_user: local_user.clone(),
         home,
         connect_timeout: common.connect_timeout.map(Duration::from_secs),
@@ -63,7 +75,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
-    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, known_hosts, memory: None, who })
+    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config, reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, who })
 }
 
 /// `@failed:RUN` stands for the hosts on which that run did not get to its end.
@@ -115,18 +127,32 @@ fn inventories(common: &Common, problems: &mut Vec<Diagnostic>) -> Vec<String> {
 }
 
 fn become_password(common: &Common) -> Result<Option<Secret>> {
-    if let Some(path) = &common.become_password_file {
-        let text = read_text(path).map_err(|reason| anyhow::anyhow!("`--become-password-file {}`: {reason}", path.display()))?;
-        return Ok(Some(Secret::new(text.lines().next().unwrap_or_default())));
+    match &common.become_password_file {
+        Some(path) => password_of("--become-password-file", path).map(Some),
+        None if common.ask_become_pass => asked("-K", "password to become another user", "--become-password-file").map(Some),
+        None => Ok(None),
     }
-    if !common.ask_become_pass {
-        return Ok(None);
+}
+
+fn login_password(common: &Common) -> Result<Option<Secret>> {
+    match &common.password_file {
+        Some(path) => password_of("--password-file", path).map(Some),
+        None if common.ask_pass => asked("-k", "password to log in with", "--password-file").map(Some),
+        None => Ok(None),
     }
+}
+
+fn password_of(flag: &str, path: &Path) -> Result<Secret> {
+    secret_of_file(path).map_err(|reason| anyhow::anyhow!("`{flag} {}`: {reason}", path.display()))
+}
+
+/// Asks on the terminal, once for all hosts.
+fn asked(flag: &str, what: &str, instead: &str) -> Result<Secret> {
     if !super::stderr_is_terminal() {
-        bail!("`-K` asks for a password, but there is no terminal to ask on; use `--become-password-file`");
+        bail!("`{flag}` asks for a password, but there is no terminal to ask on; use `{instead}`");
     }
-    let password = rpassword::prompt_password("password for sudo: ").context("asking for the password")?;
-    Ok(Some(Secret::new(password)))
+    let password = rpassword::prompt_password(format!("{what}: ")).context("asking for the password")?;
+    Ok(Secret::new(password))
 }
 
 /// Variables from `-e`: `name=value`, `@file`, or a table in JSON.

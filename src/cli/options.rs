@@ -26,6 +26,18 @@ pub struct Common {
     /// Private key to log in with.
     #[arg(long, alias = "private-key", value_name = "FILE", help_heading = "Connection")]
     pub key: Option<PathBuf>,
+    /// Ask for the password to log in with, once for all hosts.
+    #[arg(short = 'k', long, help_heading = "Connection")]
+    pub ask_pass: bool,
+    /// File whose first line is the password to log in with; a program is run, and prints it.
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub password_file: Option<PathBuf>,
+    /// The same for the passphrase of encrypted keys.
+    #[arg(long, value_name = "FILE", help_heading = "Connection")]
+    pub passphrase_file: Option<PathBuf>,
+    /// OpenSSH configuration to go by, in place of `~/.ssh/config` and the machine's; `none` for no such file.
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = "Connection")]
+    pub ssh_config: Option<PathBuf>,
     /// Port to connect to.
     #[arg(short = 'p', long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Connection")]
     pub port: Option<u16>,
@@ -48,10 +60,13 @@ pub struct Common {
     /// The user to become, `root` unless the playbook says otherwise.
     #[arg(long, value_name = "NAME", help_heading = "Privilege")]
     pub become_user: Option<String>,
-    /// Ask for the password of sudo, once for all hosts.
+    /// The way to become another user.
+    #[arg(long, value_enum, value_name = "WAY", help_heading = "Privilege")]
+    pub become_method: Option<BecomeMethod>,
+    /// Ask for the password to become another user, once for all hosts.
     #[arg(short = 'K', long, help_heading = "Privilege")]
     pub ask_become_pass: bool,
-    /// File whose first line is the password of sudo.
+    /// File whose first line is the password to become another user; a program is run, and prints it.
     #[arg(long, value_name = "FILE", help_heading = "Privilege")]
     pub become_password_file: Option<PathBuf>,
 
@@ -90,4 +105,21 @@ pub enum Color {
     Auto,
     Always,
     Never,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum BecomeMethod {
+    Sudo,
+    Su,
+    Doas,
+}
+
+impl From<BecomeMethod> for crate::inventory::Method {
+    fn from(method: BecomeMethod) -> Self {
+        match method {
+            BecomeMethod::Sudo => Self::Sudo,
+            BecomeMethod::Su => Self::Su,
+            BecomeMethod::Doas => Self::Doas,
+        }
+    }
 }

@@ -172,7 +172,7 @@ impl Walker {
     async fn confirm_anew(&mut self, user: &UserKey) -> Result<bool, HostFailure> {
         let shared = self.shared.clone();
         let _permit = shared.handshakes.permit(&self.plan.target).await;
-        let link = Link::open(&self.plan.target, &shared.input.known_hosts).await?;
+        let link = Link::open(&self.plan.target, &shared.input.reach).await?;
         let other = user.as_ref().map(|name| self.plan.become_as(name, &shared.input.options));
         let mut shell = Shell::open(&link, other.as_ref(), &[]).await?;
         // A run that is to end does not leave this undecided.

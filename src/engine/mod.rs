@@ -23,6 +23,7 @@ mod scope;
 mod settle;
 mod step;
 mod talk;
+mod target;
 mod tidy;
 mod walk;
 
@@ -35,11 +36,12 @@ use tokio::sync::{mpsc, watch};
 
 use crate::diag::Sources;
 use crate::event::{Event, Memory};
-use crate::inventory::{Inventory, Settings};
+use crate::inventory::{Inventory, Method, Settings};
 use crate::module::Registry;
 use crate::playbook::Playbook;
-use crate::remote::{KnownHosts, Stop};
+use crate::remote::{Reach, Stop};
 use crate::secret::Secret;
+use crate::ssh_config::SshConfig;
 use crate::template::Layer;
 
 pub use blame::{Told, blame};
@@ -90,7 +92,10 @@ pub struct Login {
     pub port: Option<u16>,
     pub become_it: bool,
     pub become_user: Option<String>,
+    pub become_method: Option<Method>,
     pub become_password: Option<Secret>,
+    /// The password to log in with.
+    pub password: Option<Secret>,
     /// Name of the user on this machine, who is the login user unless something else is said.
     pub local_user: String,
     pub home: PathBuf,
@@ -119,7 +124,10 @@ pub struct Input {
     /// Variables of `-e`.
     pub extra: Arc<Layer>,
     pub options: Options,
-    pub known_hosts: KnownHosts,
+    /// What OpenSSH's configuration says about hosts.
+    pub ssh_config: SshConfig,
+    /// Keys and connections that all hosts share.
+    pub reach: Arc<Reach>,
     /// Who must know of every change before it is made; nobody, where nothing is changed.
     pub memory: Option<Arc<dyn Memory>>,
     /// Who runs this, for the lock and the ledger: `ann@laptop`.

@@ -10,12 +10,13 @@ use minijinja::Value;
 use super::load::Files;
 use super::scope::{HostView, facts_layer, groups};
 use super::step::{self, Bound, Ground};
+use super::target::Targets;
 use super::{Input, Options};
 use crate::diag::{Diagnostic, Kind, Node};
-use crate::inventory::{Connection, Mismatch, Pattern, Settings};
+use crate::inventory::{Mismatch, Pattern, Settings};
 use crate::module::WantedKind;
 use crate::playbook::{Body, Play, Task};
-use crate::remote::{Method, Target};
+use crate::remote::Target;
 use crate::template::{Filled, Later, Layer};
 
 /// A run that may begin: which hosts each play is for, and how to reach them.
@@ -36,7 +37,11 @@ impl HostPlan {
     pub fn become_as(&self, user: &str, options: &Options) -> crate::remote::Become {
         crate::remote::Become {
             user: user.to_owned(),
-            method: crate::remote::BecomeMethod::Sudo,
+            method: match options.login.become_method.or(self.settings.become_method).unwrap_or_default() {
+                crate::inventory::Method::Sudo => crate::remote::BecomeMethod::Sudo,
+                crate::inventory::Method::Su => crate::remote::BecomeMethod::Su,
+                crate::inventory::Method::Doas => crate::remote::BecomeMethod::Doas,
+            },
             password: self.become_password.clone().or_else(|| options.login.become_password.clone()),
         }
     }
@@ -56,19 +61,14 @@ pub struct HostPlan {
 pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> Prepared {
     let limit = limited(input, problems);
     let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
-    let group_value = groups(input);
     let files = Files::default();
     let mut templates = Vec::new();
     for (playbook_at, playbook) in input.playbooks.iter().enumerate() {
         for (play_at, play) in playbook.plays.iter().enumerate() {
             let hosts = hosts_of(input, play, problems);
             let hosts: Vec<String> = hosts.into_iter().filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host))).collect();
-            for host in &hosts {
-                if !prepared.hosts.contains_key(host) {
-                    let plan = host_plan(input, host, &group_value, run, problems);
-                    prepared.hosts.insert(host.clone(), plan);
-                }
-            }
+            let new: Vec<String> = hosts.iter().filter(|host| !prepared.hosts.contains_key(*host)).cloned().collect();
+            prepared.hosts.extend(host_plans(input, &new, run, problems));
             check_play(input, play, &hosts, &prepared.hosts, &files, problems, &mut templates);
             prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts });
         }
@@ -85,17 +85,13 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
 
 /// How to reach hosts that no play names. All problems go to `problems`.
 pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, HostPlan> {
-    let group_value = groups(input);
-    let mut plans = BTreeMap::new();
-    for name in names {
-        if input.inventory.hosts.contains_key(name) {
-            plans.insert(name.clone(), host_plan(input, name, &group_value, run, problems));
-        } else {
-            let message = format!("the inventory has no host `{name}` any more");
-            problems.push(Diagnostic::general("unknown-host", message).help("name an inventory that has it with `-i`, or leave it out with `-l`"));
-        }
+    let (known, gone): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| input.inventory.hosts.contains_key(*name));
+    for name in gone {
+        let message = format!("the inventory has no host `{name}` any more");
+        problems.push(Diagnostic::general("unknown-host", message).help("name an inventory that has it with `-i`, or leave it out with `-l`"));
     }
-    plans
+    let known: Vec<String> = known.into_iter().cloned().collect();
+    host_plans(input, &known, run, problems)
 }
 
 fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
@@ -188,49 +184,24 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
     input.inventory.hosts.keys().filter(|name| found.contains(*name)).cloned().collect()
 }
 
-fn host_plan(input: &Input, name: &str, group_value: &Value, run: &str, problems: &mut Vec<Diagnostic>) -> HostPlan {
-    let options = &input.options;
-    let view = HostView::new(input, name, group_value, run);
-    let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
-    let login = &options.login;
-    let keys = match &login.key {
-        Some(key) => vec![key.clone()],
-        None => settings.key.iter().map(|key| at_home(key, &login.home)).collect(),
-    };
-    let target = Target {
-        name: name.to_owned(),
-        method: match settings.connection {
-            Connection::Ssh => Method::Ssh,
-            Connection::Local => Method::Local,
-        },
-        address: settings.address.clone().unwrap_or_else(|| name.to_owned()),
-        port: login.port_of(&settings),
-        user: login.user_of(&settings).to_owned(),
-        keys,
-        pinned: settings.host_key.clone(),
-        legacy: settings.legacy_ssh,
-        connect_timeout: login.connect_timeout.or(settings.connect_timeout).unwrap_or(Duration::from_secs(10)),
-        accept_new: login.accept_new_host_keys.then(|| login.home.join(".ssh/known_hosts")),
-    };
-    let view = view.with_settings(input, name, &settings);
-    let become_password = settings.become_password_file.as_ref().and_then(|path| {
-        let path = at_home(&path.to_string_lossy(), &login.home);
-        match crate::diag::read_text(&path) {
-            Ok(text) => Some(crate::secret::Secret::new(text.lines().next().unwrap_or_default())),
-            Err(reason) => {
-                problems.push(Diagnostic::general("read", format!("`become_password_file` of `{name}`: `{}`: {reason}", path.display())));
-                None
-            }
-        }
-    });
-    HostPlan { target, settings, view, become_password }
-}
-
-fn at_home(path: &str, home: &Path) -> std::path::PathBuf {
-    match path.strip_prefix("~/") {
-        Some(rest) => home.join(rest),
-        None => path.into(),
+/// How to reach each of these and what it sees. Whatever is asked outside is asked for all of them together.
+fn host_plans(input: &Input, names: &[String], run: &str, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, HostPlan> {
+    let group_value = groups(input);
+    let mut drafts = Vec::new();
+    for name in names {
+        let view = HostView::new(input, name, &group_value, run);
+        let settings = crate::inventory::settings(&input.inventory, name, &view.scope(input), problems);
+        drafts.push((name, view, settings));
     }
+    let mut targets = Targets::new(input, drafts.iter().map(|(name, _, settings)| (name.as_str(), settings)), problems);
+    let mut plans = BTreeMap::new();
+    for (name, view, settings) in drafts {
+        let target = targets.of(name, &settings);
+        let become_password = targets.become_password(name, &settings);
+        let view = view.with_settings(input, name, &settings);
+        plans.insert(name.clone(), HostPlan { target, settings, view, become_password });
+    }
+    plans
 }
 
 fn check_start(input: &Input, wanted: &str, problems: &mut Vec<Diagnostic>) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -17,7 +17,6 @@ use crate::remote::{Stop, Target};
 
 /// Unfinished handshakes with one server at once; sshd starts to drop them at 10.
 const HANDSHAKES: usize = 8;
-const BACK_OFF_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 
 /// A check has found something to change, and was asked to say so.
 const CHANGES_PENDING: u8 = 2;
@@ -36,16 +35,6 @@ impl Handshakes {
         };
         semaphore.acquire_owned().await.ok()
     }
-}
-
-/// How long to wait before a server that had no room is asked again, after so many tries; `None` when it is enough.
-/// The chance in it keeps many hosts behind one server from coming back together.
-pub(crate) fn back_off(tries: usize) -> Option<Duration> {
-    let seconds = BACK_OFF_SECONDS.get(tries)?;
-    let mut byte = [0_u8];
-    getrandom::fill(&mut byte).expect("the system has a source of randomness");
-    // Between a half and one and a half of it.
-    Some(Duration::from_millis(seconds * (500 + u64::from(byte[0]) * 1000 / 255)))
 }
 
 /// Runs what has been prepared. Everything that happens goes to `events`; the end of every host comes back.

@@ -7,14 +7,13 @@ use indexmap::IndexMap;
 
 use super::facts;
 use super::prepare::unbound;
-use super::schedule::back_off;
 use super::scope::facts_layer;
 use super::step::{self, UserKey};
 use super::walk::{Decided, Halt, Walker, Work, stopping};
 use crate::event::Outcome;
 use crate::module::Question;
 use crate::playbook::{Body, Task};
-use crate::remote::{Frame, FrameResult, HostFailure, Link, Shell, Verb};
+use crate::remote::{Frame, FrameResult, HostFailure, Link, Shell, Verb, back_off};
 use crate::template::Filled;
 
 /// How often, and at which distance, a channel is asked for again after the room for it has been made.
@@ -135,7 +134,7 @@ impl Walker {
         };
         let mut tries = 0;
         loop {
-            let open = Link::open(&self.plan.target, &self.shared.input.known_hosts);
+            let open = Link::open(&self.plan.target, &self.shared.input.reach);
             let opened = tokio::select! {
                 opened = open => opened,
                 () = stopping(self.stop.clone()) => return Err(Halt::Stopped),

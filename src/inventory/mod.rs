@@ -12,6 +12,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use crate::diag::{Node, Span};
+use crate::secret::Secret;
 use crate::template::Layer;
 
 pub use load::load;
@@ -66,11 +67,13 @@ pub struct Settings {
     pub connection: Connection,
     pub become_it: Option<bool>,
     pub become_user: Option<String>,
-    pub become_method: Option<String>,
+    pub become_method: Option<Method>,
     pub host_key: Vec<String>,
     pub legacy_ssh: bool,
     pub connect_timeout: Option<Duration>,
+    pub password: Option<Secret>,
     pub password_file: Option<PathBuf>,
+    pub become_password: Option<Secret>,
     pub become_password_file: Option<PathBuf>,
     /// How long, of how many runs, and how much the host keeps: ledgers and backups.
     pub keep_days: Option<u32>,
@@ -84,6 +87,47 @@ pub enum Connection {
     #[default]
     Ssh,
     Local,
+}
+
+/// The program that changes the user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    #[default]
+    Sudo,
+    Su,
+    Doas,
+}
+
+/// A host as `ssh` names it: `user@host:port`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    pub user: Option<String>,
+    pub host: String,
+    pub port: Option<u16>,
+}
+
+impl Destination {
+    /// Reads `[user@]host[:port]`, also with `ssh://` before it and with brackets around an IPv6 address.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.strip_prefix("ssh://").unwrap_or(text);
+        let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user), rest));
+        let (host, port) = match rest.strip_prefix('[') {
+            Some(bracketed) => {
+                let (host, after) = bracketed.split_once(']')?;
+                (host, if after.is_empty() { None } else { Some(after.strip_prefix(':')?) })
+            }
+            // More than one colon is an IPv6 address without a port.
+            None if rest.matches(':').count() == 1 => rest.split_once(':').map(|(host, port)| (host, Some(port)))?,
+            None => (rest, None),
+        };
+        let port = match port {
+            Some(port) => Some(port.parse().ok().filter(|port| *port > 0)?),
+            None => None,
+        };
+        let good = is_address(host) && user.is_none_or(is_user);
+        good.then(|| Self { user: user.map(str::to_owned), host: host.to_owned(), port })
+    }
 }
 
 impl Inventory {
@@ -100,4 +144,4 @@ impl Inventory {
     }
 }
 
-pub use read::{RESERVED, check_templates, check_variables, is_user, is_variable_name, settings};
+pub use read::{RESERVED, check_templates, check_variables, is_address, is_user, is_variable_name, settings};

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 use serde::Deserialize;
 
-use super::{Connection, Group, HOST_LIMIT, Host, Inventory, Level, Settings, names};
+use super::{Connection, Destination, Group, HOST_LIMIT, Host, Inventory, Level, Method, Settings, names};
+use crate::secret::Secret;
 use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, decode_with};
 use crate::template::{Later, Layer, Scope};
 
 /// Connection settings that a host, a group or the top of a file may have.
 const SETTINGS: &[&str] = &[
     "address", "port", "user", "key", "jump", "connection", "become", "become_user", "become_method", "host_key",
-    "legacy_ssh", "connect_timeout", "password_file", "become_password_file", "keep_days", "keep_runs", "keep_mb",
+    "legacy_ssh", "connect_timeout", "password", "password_file", "become_password", "become_password_file", "keep_days", "keep_runs", "keep_mb",
 ];
 /// Settings that other tools call otherwise.
 const ELSEWHERE: &[(&str, &str)] = &[
@@ -24,8 +25,9 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("ansible_connection", "connection"),
     ("ansible_become", "become"),
     ("ansible_become_user", "become_user"),
-    ("password", "password_file"),
-    ("become_password", "become_password_file"),
+    ("ansible_become_method", "become_method"),
+    ("ansible_password", "password_file"),
+    ("ansible_become_password", "become_password_file"),
 ];
 
 /// Names that templates already give a meaning to.
@@ -369,12 +371,10 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
         if name == "vars" {
             check_variables(&entry.value, problems);
             level.variables = Arc::new(Layer::authored(&entry.value));
-        } else if ["jump", "password_file"].contains(&name) {
-            let message = format!("this version of mutate does not do `{name}` yet");
-            problems.push(Diagnostic::error("not-yet", &entry.value.span, message).help("leave it out; nothing is done rather than something else"));
-        } else if name == "become_method" && entry.value.text().is_some_and(|method| method != "sudo") {
-            let message = format!("this version of mutate knows no way to become but `sudo`, not `{}`", entry.value.text().unwrap_or_default().escape_debug());
-            problems.push(Diagnostic::error("not-yet", &entry.value.span, message).help("write `become_method = \"sudo\"`, or leave it out"));
+        } else if ["password", "become_password"].contains(&name) && !has_template(&entry.value) {
+            let message = format!("`{name}` would stand in the inventory for everybody to read");
+            let help = format!("name a file with `{name}_file`, or a variable that comes from one: `{name} = \"{{{{ secret }}}}\"`");
+            problems.push(Diagnostic::error("plain-password", &entry.value.span, message).help(help));
         } else if SETTINGS.contains(&name) {
             level.settings.push((name.to_owned(), entry.value.clone()));
         } else {
@@ -535,7 +535,7 @@ fn collect(
 }
 
 /// A host name, an IPv4 or an IPv6 address. A port, brackets or a zone are no part of it.
-fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     if text.contains(':') {
         return text.parse::<std::net::Ipv6Addr>().is_ok();
     }
@@ -577,13 +577,15 @@ struct Written {
     #[serde(rename = "become")]
     become_it: Option<bool>,
     become_user: Option<String>,
-    become_method: Option<String>,
+    become_method: Option<Method>,
     #[serde(default)]
     host_key: crate::module::OneOrMany,
     #[serde(default)]
     legacy_ssh: bool,
     connect_timeout: Option<crate::module::Lasting>,
+    password: Option<String>,
     password_file: Option<String>,
+    become_password: Option<String>,
     become_password_file: Option<String>,
     keep_days: Option<u32>,
     keep_runs: Option<u32>,
@@ -624,6 +626,9 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
     if let Some(address) = written.address.as_deref().filter(|text| !is_address(text)) {
         refuse("address", format!("`{}` is no host name and no address{}", address.escape_debug(), address_advice(address)));
     }
+    if let Some(jump) = written.jump.0.iter().find(|text| Destination::parse(text).is_none()) {
+        refuse("jump", format!("`{}` is no host to go through; write `name`, `user@name` or `user@name:port`", jump.escape_debug()));
+    }
     if let Some(key) = written.key.0.iter().find(|path| path.is_empty()) {
         refuse("key", format!("`{key}` is no path"));
     }
@@ -654,7 +659,9 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
         host_key: written.host_key.0,
         legacy_ssh: written.legacy_ssh,
         connect_timeout: written.connect_timeout.map(|limit| limit.0),
+        password: written.password.map(Secret::new),
         password_file: written.password_file.map(Into::into),
+        become_password: written.become_password.map(Secret::new),
         become_password_file: written.become_password_file.map(Into::into),
         keep_days: written.keep_days,
         keep_runs: written.keep_runs,

@@ -1,12 +1,14 @@
 //! One login per host, from which shells and uploads get their channels.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
 use super::pipe::{self, Event, Input};
-use super::{HostFailure, KnownHosts, ssh};
+use super::ssh::{self, Algorithms, Alive, Identity, Trail};
+use super::{HostFailure, Reach};
 
 /// Where a host is and how to log in there.
 #[derive(Clone, Debug)]
@@ -18,13 +20,36 @@ pub struct Target {
     pub address: String,
     pub port: u16,
     pub user: String,
-    /// Key files to log in with. When empty, the agent's keys and the usual files are tried.
-    pub keys: Vec<PathBuf>,
-    /// Public keys that the host must show, in place of `known_hosts`.
-    pub pinned: Vec<String>,
+    pub route: Route,
+    pub identity: Identity,
+    pub host_key: HostKey,
     /// Old algorithms are offered too.
     pub legacy: bool,
+    pub algorithms: Algorithms,
     pub connect_timeout: Duration,
+    pub alive: Alive,
+}
+
+/// How to get to a host.
+#[derive(Clone, Debug, Default)]
+pub enum Route {
+    #[default]
+    Direct,
+    /// Through the connection of another host.
+    Through(Arc<Target>),
+    /// A command whose stdin and stdout are the connection, its tokens filled.
+    Command(String),
+}
+
+/// Which keys the host may show.
+#[derive(Clone, Debug, Default)]
+pub struct HostKey {
+    /// Public keys, in place of `known_hosts`.
+    pub pinned: Vec<String>,
+    /// Files in the form of `known_hosts`.
+    pub files: Vec<PathBuf>,
+    /// The name that stands there in place of address and port.
+    pub alias: Option<String>,
     /// A file to which keys that are not known yet are added without asking.
     pub accept_new: Option<PathBuf>,
 }
@@ -34,6 +59,23 @@ pub enum Method {
     Ssh,
     /// This machine, without any network.
     Local,
+}
+
+impl Target {
+    /// What tells this login apart from others, as a jump host.
+    pub fn way(&self) -> String {
+        let before = match &self.route {
+            Route::Direct => String::new(),
+            Route::Through(jump) => format!("{} > ", jump.way()),
+            Route::Command(command) => format!("`{command}` > "),
+        };
+        format!("{before}{}@{}:{}", self.user, self.address, self.port)
+    }
+
+    /// A proxy command as messages show it: it may hold a password.
+    pub fn shown_command(&self, command: &str) -> String {
+        command.split_whitespace().next().map_or_else(String::new, |program| format!("{program} …"))
+    }
 }
 
 /// A login.
@@ -47,9 +89,17 @@ impl Link {
     ///
     /// # Errors
     /// Any [`HostFailure`] that says why this host is unreachable.
-    pub async fn open(target: &Target, known_hosts: &KnownHosts) -> Result<Self, HostFailure> {
+    pub async fn open(target: &Target, reach: &Reach) -> Result<Self, HostFailure> {
+        Self::open_heard(target, reach, &Trail::default()).await
+    }
+
+    /// The same, and `trail` tells how far it came.
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub async fn open_heard(target: &Target, reach: &Reach, trail: &Trail) -> Result<Self, HostFailure> {
         match target.method {
-            Method::Ssh => ssh::Session::open(target, known_hosts).await.map(Self::Ssh),
+            Method::Ssh => ssh::Session::open(target, reach, trail).await.map(Self::Ssh),
             Method::Local => Ok(Self::Local),
         }
     }

@@ -6,21 +6,21 @@
 mod failure;
 mod flight;
 mod frame;
-mod known_hosts;
 mod link;
 mod opening;
 mod pipe;
+mod reach;
 mod shell;
 mod ssh;
-mod tcp;
 mod upload;
 pub mod wire;
 
 pub use failure::HostFailure;
 pub use flight::{Outcome, Result as FrameResult, Stop};
 pub use frame::{Frame, Guarded, Library, Verb, Watch};
-pub use known_hosts::KnownHosts;
-pub use link::{Link, Method, Target};
+pub use link::{HostKey, Link, Method, Route, Target};
 pub use opening::{Become, BecomeMethod, without_comments};
+pub use reach::{Reach, back_off};
 pub use shell::{Pending, Shell};
+pub use ssh::{Agent, Algorithms, Alive, Identity, Keyring, KnownHosts, Stage, Trail, add_host_keys, fingerprint, host_key_line, host_key_of, usual_keys};
 pub use upload::upload;

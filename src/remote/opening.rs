@@ -16,8 +16,9 @@ const SMALL: &str = include_str!("small.sh");
 
 /// The login user's shell reads its text from its argument, where the server takes long ones.
 const FROM_ARGUMENT: &str = r#"eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$1"|tr "~^\047\134" "\047\134~^")""#;
-/// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log.
-const FROM_STDIN: &str = r#"IFS= read -r x;eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$x"|tr "~^\047\134" "\047\134~^")""#;
+/// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log. It says first that
+/// it is there: until then, whatever is sent might be read as a password.
+const FROM_STDIN: &str = r#"printf %s "$1" >&2;IFS= read -r x;eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$x"|tr "~^\047\134" "\047\134~^")""#;
 
 /// As whom to work, and how to get there.
 #[derive(Clone, Debug)]
@@ -27,11 +28,78 @@ pub struct Become {
     pub password: Option<Secret>,
 }
 
-/// The program that changes the user. The others of its kind find their place here.
+/// The program that changes the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum BecomeMethod {
     #[default]
     Sudo,
+    Su,
+    Doas,
+}
+
+impl BecomeMethod {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sudo => "sudo",
+            Self::Su => "su",
+            Self::Doas => "doas",
+        }
+    }
+}
+
+/// How another user's command shows, on stderr, what it waits for.
+#[derive(Clone, Debug)]
+pub struct Signs {
+    /// It wants the password.
+    pub prompt: Prompt,
+    /// The command itself has begun, and reads its stdin from now on.
+    pub ready: String,
+}
+
+#[derive(Clone, Debug)]
+pub enum Prompt {
+    /// It never asks.
+    Never,
+    /// Our own random words.
+    Words(String),
+    /// What PAM says in the language that we have set: `Password: `.
+    Password,
+}
+
+impl Signs {
+    /// How often the password has been asked for in what was said.
+    pub fn prompts(&self, said: &str) -> usize {
+        match &self.prompt {
+            Prompt::Never => 0,
+            Prompt::Words(words) => said.matches(words.as_str()).count(),
+            Prompt::Password => said.matches("assword: ").count(),
+        }
+    }
+}
+
+/// A script as another user: the command that starts it, with its arguments as they stand in a command line, and the
+/// signs of it. `script` holds no quote and must print its first argument on stderr when it begins; `word` is random.
+pub fn as_user(user: &Become, script: &str, arguments: &str, word: &str) -> (String, Signs) {
+    let name = quoted(&user.user);
+    let ready = format!("[{word}:ready]");
+    let mut signs = Signs { prompt: Prompt::Never, ready: ready.clone() };
+    let rest = format!("sh '{ready}' {arguments}");
+    let rest = rest.trim_end();
+    let command = match user.method {
+        BecomeMethod::Sudo if user.password.is_some() => {
+            let prompt = format!("[{word}:password]");
+            signs.prompt = Prompt::Words(prompt.clone());
+            format!("exec sudo -S -p '{prompt}' -H -u {name} -- sh -c '{script}' {rest}")
+        }
+        BecomeMethod::Sudo => format!("exec sudo -n -H -u {name} -- sh -c '{script}' {rest}"),
+        BecomeMethod::Su => {
+            signs.prompt = Prompt::Password;
+            format!("exec env LC_ALL=C su -s /bin/sh -c '{script}' {name} {rest}")
+        }
+        // It reads a password from a terminal alone, which there is none of.
+        BecomeMethod::Doas => format!("exec doas -n -u {name} sh -c '{script}' {rest}"),
+    };
+    (command, signs)
 }
 
 /// A shell to be opened: the command, and what has to be written before anything else.
@@ -39,32 +107,23 @@ pub struct Opening {
     pub command: String,
     /// Sent as the first line, when the text does not travel in the command.
     pub first_line: Option<Vec<u8>>,
-    /// What sudo shows when it wants the password.
-    pub prompt: Option<String>,
+    /// For another user's shell.
+    pub signs: Option<Signs>,
 }
 
 impl Opening {
-    /// `text` is what [`opening_text`] made; `prompt` is a random word for sudo; the server takes commands up to
-    /// `limit_bytes`.
-    pub fn new(text: &[u8], user: Option<&Become>, prompt: &str, limit_bytes: usize) -> Self {
+    /// `text` is what [`opening_text`] made; `word` is random; the server takes commands up to `limit_bytes`.
+    pub fn new(text: &[u8], user: Option<&Become>, word: &str, limit_bytes: usize) -> Self {
         let encoded = encoded(text);
-        let Some(user) = user else {
-            if encoded.len() + 100 <= limit_bytes {
-                let command = format!("exec sh -c '{FROM_ARGUMENT}' sh '{encoded}'");
-                return Self { command, first_line: None, prompt: None };
-            }
-            let command = format!("exec sh -c '{FROM_STDIN}' sh");
-            return Self { command, first_line: Some(line(encoded)), prompt: None };
-        };
-        let name = quoted(&user.user);
-        let (asking, prompt) = match user.password {
-            Some(_) => (format!("-S -p '{prompt}'"), Some(prompt.to_owned())),
-            None => ("-n".to_owned(), None),
-        };
-        let command = match user.method {
-            BecomeMethod::Sudo => format!("exec sudo {asking} -H -u {name} -- sh -c '{FROM_STDIN}' sh"),
-        };
-        Self { command, first_line: Some(line(encoded)), prompt }
+        if let Some(user) = user {
+            let (command, signs) = as_user(user, FROM_STDIN, "", word);
+            return Self { command, first_line: Some(line(encoded)), signs: Some(signs) };
+        }
+        if encoded.len() + 100 <= limit_bytes {
+            let command = format!("exec sh -c '{FROM_ARGUMENT}' sh '{encoded}'");
+            return Self { command, first_line: None, signs: None };
+        }
+        Self { command: format!("exec sh -c '{FROM_STDIN}' sh"), first_line: Some(line(encoded)), signs: None }
     }
 }
 
@@ -159,5 +218,16 @@ mod tests {
     fn sudo_is_told_never_to_ask_without_a_password() {
         let user = Become { user: "www".into(), method: BecomeMethod::Sudo, password: None };
         assert!(Opening::new(b"", Some(&user), "p", 0).command.starts_with("exec sudo -n -H -u 'www' -- sh -c '"));
+    }
+
+    #[test]
+    fn each_way_to_become_has_its_own_prompt() {
+        let signs = |method| {
+            let user = Become { user: "www".into(), method, password: Some(Secret::new("x")) };
+            as_user(&user, "printf %s \"$1\" >&2", "", "w").1
+        };
+        assert_eq!(signs(BecomeMethod::Sudo).prompts("[sudo] Password: [w:password]"), 1);
+        assert_eq!(signs(BecomeMethod::Su).prompts("Password: "), 1);
+        assert_eq!(signs(BecomeMethod::Doas).prompts("Password: "), 0);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::frame::{Frame, Library, definition};
-use super::opening::{Become, Opening, opening_text};
+use super::opening::{Become, BecomeMethod, Opening, Prompt, Signs, opening_text};
 use super::pipe::{Event, Input};
 use super::wire::{Kept, Remark, Reply, Stderr, Stdout, Tokens};
 use super::{HostFailure, Link};
@@ -90,16 +90,17 @@ impl Shell {
             ahead.push(frame.clone());
         }
         let text = opening_text(&tokens.public, &libraries, &frames);
-        let opening = Opening::new(&text, user, &format!("[{}]", random_word()), link.command_limit_bytes());
+        let opening = Opening::new(&text, user, &random_word(), link.command_limit_bytes());
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
-        let (password_wanted, mut prompted) = mpsc::channel(4);
-        tokio::spawn(read(events, tokens.clone(), opening.prompt.clone(), sender, password_wanted));
+        let (noticed, mut notices) = mpsc::channel(8);
+        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, noticed));
         let mut rest = opening.first_line.unwrap_or_default();
         rest.extend_from_slice(tokens.secret.as_bytes());
         rest.push(b'\n');
-        if opening.prompt.is_none() {
-            // sudo -n never reads, so nothing can fall into wrong hands.
+        let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
+        if !waits {
+            // Nothing here ever asks for a password, so nothing can fall into wrong hands.
             input.write(&rest).await?;
         }
         let mut shell = Self {
@@ -116,7 +117,7 @@ impl Shell {
             ahead,
             early: VecDeque::new(),
         };
-        let hello = shell.greet(&mut incoming, &mut prompted, user, opening.prompt.is_some().then_some(rest));
+        let hello = shell.greet(&mut incoming, &mut notices, user, waits.then_some(rest));
         let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user)));
         if let Err(failure) = greeted {
             shell.input.close().await;
@@ -129,7 +130,7 @@ impl Shell {
     async fn greet(
         &mut self,
         incoming: &mut mpsc::Receiver<Incoming>,
-        prompted: &mut mpsc::Receiver<()>,
+        notices: &mut mpsc::Receiver<Notice>,
         user: Option<&Become>,
         mut rest: Option<Vec<u8>>,
     ) -> Result<(), HostFailure> {
@@ -137,29 +138,22 @@ impl Shell {
         loop {
             let event = tokio::select! {
                 event = incoming.recv() => event,
-                Some(()) = prompted.recv() => {
-                    let Some(password) = user.and_then(|user| user.password.as_ref()) else { continue };
-                    if asked {
-                        return Err(HostFailure::Become(wrong_password(user)));
-                    }
-                    asked = true;
-                    let mut line = password.expose().as_bytes().to_vec();
-                    line.push(b'\n');
-                    self.input.write(&line).await?;
-                    zeroize::Zeroize::zeroize(&mut line);
-                    continue;
-                }
-                // sudo has asked for nothing, or has the password: give it a moment to refuse before more is sent.
-                () = tokio::time::sleep(Duration::from_millis(150)), if rest.is_some() && asked => {
-                    if let Some(text) = rest.take() {
-                        self.input.write(&text).await?;
-                    }
-                    continue;
-                }
-                () = tokio::time::sleep(Duration::from_millis(400)), if rest.is_some() && !asked => {
-                    // No prompt: sudo needs no password here, and the shell waits for its first line.
-                    if let Some(text) = rest.take() {
-                        self.input.write(&text).await?;
+                Some(notice) = notices.recv(), if rest.is_some() => {
+                    match (notice, user.and_then(|user| user.password.as_ref())) {
+                        (Notice::Ready, _) => {
+                            if let Some(text) = rest.take() {
+                                self.input.write(&text).await?;
+                            }
+                        }
+                        (Notice::Prompt, Some(password)) if !asked => {
+                            asked = true;
+                            let mut line = password.expose().as_bytes().to_vec();
+                            line.push(b'\n');
+                            self.input.write(&line).await?;
+                            zeroize::Zeroize::zeroize(&mut line);
+                        }
+                        (Notice::Prompt, Some(_)) => return Err(HostFailure::Become(wrong_password(user))),
+                        (Notice::Prompt, None) => return Err(HostFailure::Become(wants_password(user))),
                     }
                     continue;
                 }
@@ -261,10 +255,18 @@ pub(super) fn random_word() -> String {
     })
 }
 
+/// What another user's command has shown on stderr.
+#[derive(Clone, Copy, Debug)]
+enum Notice {
+    Prompt,
+    Ready,
+}
+
 fn silent(user: Option<&Become>) -> HostFailure {
     match user {
         Some(user) => HostFailure::Become(format!(
-            "sudo to `{}` did not answer within {} s; it may wait for a slow name or directory service, or for a password (`-K`)",
+            "{} to `{}` did not answer within {} s; it may wait for a slow name or directory service",
+            user.method.name(),
             user.user,
             HELLO_LIMIT.as_secs()
         )),
@@ -275,9 +277,22 @@ fn silent(user: Option<&Become>) -> HostFailure {
     }
 }
 
+/// The program and the user, as in `sudo to `root``.
+fn becoming(user: Option<&Become>) -> String {
+    user.map_or_else(String::new, |user| format!("{} to `{}`", user.method.name(), user.user))
+}
+
 fn wrong_password(user: Option<&Become>) -> String {
-    let name = user.map_or("root", |user| user.user.as_str());
-    format!("sudo to `{name}` did not accept the password; it was tried once and not again")
+    format!("{} did not accept the password; it was tried once and not again", becoming(user))
+}
+
+fn wants_password(user: Option<&Become>) -> String {
+    let instead = match user.map(|user| user.method) {
+        Some(BecomeMethod::Sudo) => ", or allow NOPASSWD in sudoers",
+        Some(BecomeMethod::Su) => " (it is that user's own)",
+        _ => "",
+    };
+    format!("{} wants a password; give it with `-K` or `--become-password-file`{instead}", becoming(user))
 }
 
 /// Why a shell did not open, from what the other side said before it closed the channel.
@@ -285,23 +300,34 @@ fn not_opened(user: Option<&Become>, status: Option<u32>, stderr: &[u8]) -> Host
     let said = String::from_utf8_lossy(stderr);
     let said = said.trim();
     if let Some(user) = user {
-        let name = &user.user;
-        let reason = if said.contains("a password is required") || said.contains("a terminal is required") && user.password.is_none() {
-            format!("sudo to `{name}` wants a password; give it with `-K` or `--become-password-file`, or allow NOPASSWD in sudoers")
-        } else if said.contains("incorrect password") || said.contains("no password was provided") || said.contains("Sorry, try again") {
+        let (name, way, which) = (&user.user, becoming(Some(user)), user.method.name());
+        let any = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        let reason = if any(&["account has expired", "password has expired", "expired; contact"]) || said.contains("Account or password is expired") {
+            format!("{way}: the password or the account has expired: {}", first_line(said, status))
+        } else if which == "doas" && any(&["a tty is required", "Authentication required", "Authorization required", "Authentication failed", "/dev/tty"]) {
+            format!("{way} wants a password, which it reads from a terminal alone; allow `nopass` for this login in doas.conf")
+        } else if any(&["a password is required"]) || said.contains("a terminal is required") && user.password.is_none() {
+            wants_password(Some(user))
+        } else if any(&["incorrect password", "no password was provided", "Sorry, try again", "Authentication failure", "incorrect authentication", "Authentication token manipulation"]) || which == "su" && said.contains("incorrect") {
             wrong_password(Some(user))
-        } else if said.contains("not in the sudoers") || said.contains("not allowed") || said.contains("may not run sudo") {
-            format!("sudo does not allow this login to become `{name}`; add it to sudoers on the host")
-        } else if said.contains("must have a tty") || said.contains("have a tty to run sudo") {
-            format!("sudo to `{name}` demands a terminal (`requiretty`), which mutate never has; remove `requiretty` for this login in sudoers")
-        } else if said.contains("unknown user") || said.contains("user does not exist") {
+        } else if any(&["not in the sudoers", "not allowed", "may not run sudo", "Operation not permitted", "Permission denied"]) {
+            let where_ = if which == "sudo" { "sudoers" } else if which == "doas" { "doas.conf" } else { "the group that may use su (see pam_wheel)" };
+            format!("{which} does not allow this login to become `{name}`; add it to {where_} on the host")
+        } else if any(&["must have a tty", "have a tty to run sudo"]) {
+            format!("{way} demands a terminal (`requiretty`), which mutate never has; remove `requiretty` for this login in sudoers")
+        } else if any(&["unknown user", "user does not exist", "does not exist", "Unknown id", "no passwd entry", "unknown login"]) {
             format!("the host has no user `{name}` to become")
-        } else if status == Some(127) || said.contains("sudo: not found") || said.contains("sudo: command not found") || said.contains("Unknown command") {
-            format!("the host has no sudo to become `{name}` with; log in as that user, or install sudo")
+        } else if status == Some(127) || any(&[": not found", "command not found", "Unknown command", "No such file or directory"]) {
+            format!("the host has no {which} to become `{name}` with; log in as that user, install {which}, or choose another `become_method`")
+        } else if any(&["This account is currently not available"]) {
+            format!("the account `{name}` may not run a shell: {}", first_line(said, status))
         } else {
-            format!("sudo to `{name}` failed: {}", first_line(said, status))
+            format!("{way} failed: {}", first_line(said, status))
         };
         return HostFailure::Become(reason);
+    }
+    if said.contains("Password change required") || said.contains("password has expired") {
+        return HostFailure::Shell(format!("the password of the account has expired, so the host runs nothing for it: {}; log in by hand and change it", first_line(said, status)));
     }
     if said.contains("not available") {
         return HostFailure::Shell(format!("the account may not log in: {}", first_line(said, status)));
@@ -329,14 +355,15 @@ fn first_line(said: &str, status: Option<u32>) -> String {
 async fn read(
     mut events: mpsc::Receiver<Event>,
     tokens: Tokens,
-    prompt: Option<String>,
+    signs: Option<Signs>,
     sender: mpsc::Sender<Incoming>,
-    password_wanted: mpsc::Sender<()>,
+    noticed: mpsc::Sender<Notice>,
 ) {
     let mut stdout = Stdout::new(tokens.clone());
     let mut stderr = Stderr::new(tokens);
     let mut output = Kept::default();
     let mut prompts_seen = 0;
+    let mut is_ready = false;
     let mut greeted = false;
     let (mut replies, mut remarks) = (Vec::new(), Vec::new());
     while let Some(event) = events.recv().await {
@@ -344,7 +371,10 @@ async fn read(
             Event::Stdout(bytes) => stdout.feed(&bytes, &mut replies),
             Event::Stderr(bytes) => stderr.feed(&bytes, &mut remarks),
             Event::Closed(status) => {
-                let stderr = stderr.loose();
+                let mut stderr = stderr.loose();
+                if let Some(signs) = &signs {
+                    stderr = String::from_utf8_lossy(&stderr).replace(&signs.ready, "").into_bytes();
+                }
                 // Whoever has gone away does not want to know.
                 let _heard = sender.send(Incoming::Closed { status, stderr }).await;
                 return;
@@ -354,11 +384,17 @@ async fn read(
             let _heard = sender.send(Incoming::Failed(damage.into())).await;
             return;
         }
-        if let (Some(prompt), false) = (&prompt, greeted) {
-            let seen = String::from_utf8_lossy(&stderr.loose()).matches(prompt.as_str()).count();
-            while prompts_seen < seen {
+        if let (Some(signs), false) = (&signs, greeted || is_ready) {
+            let said = String::from_utf8_lossy(&stderr.loose()).into_owned();
+            // What stands before the command is there may be a question; what stands behind is the command's own.
+            let (before, ready) = said.split_once(signs.ready.as_str()).map_or((said.as_str(), false), |(before, _)| (before, true));
+            while prompts_seen < signs.prompts(before) {
                 prompts_seen += 1;
-                let _heard = password_wanted.try_send(());
+                let _heard = noticed.try_send(Notice::Prompt);
+            }
+            if ready {
+                is_ready = true;
+                let _heard = noticed.try_send(Notice::Ready);
             }
         }
         for reply in replies.drain(..) {

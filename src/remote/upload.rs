@@ -6,12 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::opening::Become;
+use super::opening::{Become, Signs, as_user};
 use super::pipe::{Event, Input};
 use super::shell::random_word;
 use super::{HostFailure, Link};
-use crate::secret::Secret;
-use crate::shell::quoted;
 
 /// Without a byte taken by the host for this long, it is taken for lost.
 const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -25,24 +23,21 @@ const CHUNK_BYTES: usize = 256 << 10;
 pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
-    const RECEIVE: &str = r#"printf ready;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
-    let prompt = format!("[{}]", random_word());
-    let mut arguments = String::from("sh '");
+    const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+    let mut arguments = String::from("'");
     for &byte in path {
         let _infallible = write!(arguments, "\\0{byte:03o}");
     }
     let _infallible = write!(arguments, "' {}", bytes.len());
-    let command = match user {
-        None => format!("exec sh -c '{RECEIVE}' {arguments}"),
+    let (mut input, mut events) = match user {
+        None => link.start(&format!("exec sh -c '{RECEIVE}' sh '' {arguments}")).await?,
         Some(user) => {
-            let asking = if user.password.is_some() { format!("-S -p '{prompt}'") } else { "-n".to_owned() };
-            format!("exec sudo {asking} -H -u {} -- sh -c '{RECEIVE}' {arguments}", quoted(&user.user))
+            let (command, signs) = as_user(user, RECEIVE, &arguments, &random_word());
+            let (mut input, mut events) = link.start(&command).await?;
+            become_first(user, &signs, &mut input, &mut events).await?;
+            (input, events)
         }
     };
-    let (mut input, mut events) = link.start(&command).await?;
-    if let Some(password) = user.and_then(|user| user.password.as_ref()) {
-        give_password(password, &prompt, &mut input, &mut events).await?;
-    }
     let sending = async {
         for chunk in bytes.chunks(CHUNK_BYTES) {
             let taken = tokio::time::timeout(STALL_LIMIT, input.write(chunk)).await;
@@ -119,36 +114,35 @@ async fn both(
     }
 }
 
-/// Waits until sudo asks, which it may not do at all, and answers once. Nothing else may reach the command before.
-async fn give_password(
-    password: &Secret,
-    prompt: &str,
-    input: &mut Input,
-    events: &mut mpsc::Receiver<Event>,
-) -> Result<(), HostFailure> {
+/// Waits until the script is there, and gives the password if that is asked for, once. Nothing else may reach the
+/// command before.
+async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (which, name) = (user.method.name(), &user.user);
     let answered = async {
         let mut asked = false;
         while let Some(event) = events.recv().await {
             if said(event, &mut stdout, &mut stderr).is_break() {
                 break;
             }
-            if stdout.ends_with(b"ready") {
+            let said = String::from_utf8_lossy(&stderr);
+            if said.contains(signs.ready.as_str()) {
                 return Ok(());
             }
-            let prompts = String::from_utf8_lossy(&stderr).matches(prompt).count();
+            let prompts = signs.prompts(&said);
             if prompts > 1 {
                 break;
             }
             if prompts == 1 && !asked {
                 asked = true;
+                let Some(password) = &user.password else { break };
                 let mut line = password.expose().as_bytes().to_vec();
                 line.push(b'\n');
                 input.write(&line).await?;
                 zeroize::Zeroize::zeroize(&mut line);
             }
         }
-        Err(HostFailure::Become("sudo did not accept the password for an upload".into()))
+        Err(HostFailure::Become(format!("{which} to `{name}` did not let an upload through")))
     };
-    tokio::time::timeout(STALL_LIMIT, answered).await.unwrap_or_else(|_| Err(HostFailure::Become("sudo did not answer".into())))
+    tokio::time::timeout(STALL_LIMIT, answered).await.unwrap_or_else(|_| Err(HostFailure::Become(format!("{which} to `{name}` did not answer"))))
 }

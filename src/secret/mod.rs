@@ -3,7 +3,11 @@
 //! A [`Secret`] prints as `***` and gives its value only to `.expose()`, so that one search finds every place
 //! that reads one.
 
+mod file;
+
 use zeroize::Zeroizing;
+
+pub use file::secret_of_file;
 
 /// What is shown in place of a secret value.
 pub const MASK: &str = "***";

@@ -1,0 +1,437 @@
+//! Proving who we are: the agent, keys with and without certificates, password, keyboard-interactive; in that order.
+//!
+//! A server counts every attempt and locks out who makes too many, so there are three keys at most, a password is given
+//! once, and nothing that was refused is tried again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse, Prompt};
+use russh::keys::agent::AgentIdentity;
+use russh::keys::agent::client::{AgentClient, AgentStream};
+use russh::keys::ssh_encoding::Encode as _;
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::{AgentAuthError, MethodKind, MethodSet, Signer};
+
+use super::guard::Guard;
+use super::keys::{self, Keyring, Problem};
+use super::{HostFailure, Stage, Target, Trail};
+use crate::secret::Secret;
+
+/// sshd counts every key offered; more than this and it hangs up, or starts to throttle us.
+const MOST_KEYS: usize = 3;
+/// Questions that one keyboard-interactive login may ask.
+const MOST_ROUNDS: usize = 4;
+
+/// With what to log in.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// Key files that were named. When empty, the agent's keys and the usual files are tried.
+    pub keys: Vec<PathBuf>,
+    /// They were named for this host, so that one that cannot be read is an error.
+    pub must_be_there: bool,
+    /// Only the named keys, also of those in the agent.
+    pub only: bool,
+    pub certificates: Vec<PathBuf>,
+    pub agent: Agent,
+    /// For the account; PAM may ask for it by other words.
+    pub password: Option<Secret>,
+    pub no_public_key: bool,
+    pub no_password: bool,
+    pub no_keyboard: bool,
+}
+
+/// Where the agent is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Agent {
+    /// Where `SSH_AUTH_SOCK` says.
+    #[default]
+    Usual,
+    None,
+    At(PathBuf),
+}
+
+type AgentOfAnyKind = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
+
+/// Logs in.
+///
+/// # Errors
+/// [`HostFailure::Login`] when the server refused everything, [`HostFailure::Key`] when a named key cannot be used.
+pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyring, trail: &Trail) -> Result<(), HostFailure> {
+    let mut attempt = Attempt { handle, target, keyring, tried: Vec::new(), offered: 0, locked: Vec::new(), notes: Vec::new(), left: None };
+    let identity = &target.identity;
+    let by = 'by: {
+        if !identity.no_public_key
+            && let Some(by) = attempt.with_keys().await?
+        {
+            break 'by Some(by);
+        }
+        match &identity.password {
+            Some(password) => attempt.with_password(password).await?,
+            None => None,
+        }
+    };
+    let Some(by) = by else {
+        if attempt.left.is_none() && attempt.locked.is_empty() {
+            // Nothing was tried, so the server is asked what it would take; some let everybody in.
+            let answer = attempt.handle.authenticate_none(&target.user).await.map_err(|error| attempt.lost(&error))?;
+            if attempt.is_in(answer)? {
+                trail.pass(Stage::Login, format!("as {}, without any proof", target.user));
+                return Ok(());
+            }
+        }
+        return Err(attempt.refused());
+    };
+    trail.pass(Stage::Login, format!("as {}, {by}", target.user));
+    Ok(())
+}
+
+struct Attempt<'a> {
+    handle: &'a mut Handle<Guard>,
+    target: &'a Target,
+    keyring: &'a Keyring,
+    tried: Vec<String>,
+    /// Keys that the server has seen.
+    offered: usize,
+    /// Files whose passphrase nobody knows.
+    locked: Vec<PathBuf>,
+    /// What else went wrong with keys.
+    notes: Vec<String>,
+    /// What the server still takes, where it has said so.
+    left: Option<MethodSet>,
+}
+
+impl Attempt<'_> {
+    fn lost(&self, error: &impl ToString) -> HostFailure {
+        HostFailure::Handshake { address: self.target.address.clone(), reason: error.to_string() }
+    }
+
+    /// Whether the server may still take this kind of proof.
+    fn may(&self, kind: MethodKind) -> bool {
+        self.left.as_ref().is_none_or(|left| left.contains(&kind))
+    }
+
+    fn may_offer(&self) -> bool {
+        self.offered < MOST_KEYS && self.may(MethodKind::PublicKey)
+    }
+
+    /// Notes an answer; `true` when we are in.
+    fn is_in(&mut self, answer: AuthResult) -> Result<bool, HostFailure> {
+        match answer {
+            AuthResult::Success => Ok(true),
+            AuthResult::Failure { remaining_methods, partial_success } => {
+                if remaining_methods.is_empty() {
+                    // russh tells a closed connection so, too.
+                    return match self.handle.is_closed() {
+                        true => Err(HostFailure::Login { address: self.target.address.clone(), user: self.target.user.clone(), tried: self.shown_tried(), advice: "the server ended the connection".into() }),
+                        false => {
+                            self.left = Some(remaining_methods);
+                            Ok(false)
+                        }
+                    };
+                }
+                if partial_success && let Some(last) = self.tried.last_mut() {
+                    last.push_str(" (accepted, but the server wants more)");
+                }
+                self.left = Some(remaining_methods);
+                Ok(false)
+            }
+        }
+    }
+
+    async fn with_keys(&mut self) -> Result<Option<String>, HostFailure> {
+        let identity = &self.target.identity;
+        let mut agent = open_agent(&identity.agent).await;
+        let held = match &mut agent {
+            Some(agent) => agent.request_identities().await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let mut used = vec![false; held.len()];
+        let usual = identity.keys.is_empty();
+        let extra: Vec<Certificate> = identity.certificates.iter().filter_map(|path| russh::keys::load_openssh_certificate(path).ok()).collect();
+        if usual {
+            // As ssh does: what is open already comes first.
+            for (at, one) in held.iter().enumerate() {
+                if identity.only || !self.may_offer() {
+                    break;
+                }
+                used[at] = true;
+                let Some(agent) = &mut agent else { break };
+                if let Some(by) = self.offer_held(one, agent).await? {
+                    return Ok(Some(by));
+                }
+            }
+        }
+        let files = if usual { usual_keys() } else { identity.keys.clone() };
+        for path in files {
+            if !self.may_offer() {
+                break;
+            }
+            let certificate = keys::certificate_beside(&path);
+            let public = keys::public_half(&path).or_else(|| certificate.as_ref().map(|one| one.public_key().clone().into()));
+            // The agent may hold the very key, open.
+            let place = public.as_ref().and_then(|public| held.iter().position(|one| is_of(one, public)));
+            if let (Some(at), Some(agent), None) = (place, &mut agent, &certificate) {
+                if !std::mem::replace(&mut used[at], true)
+                    && let Some(by) = self.offer_held(&held[at], agent).await?
+                {
+                    return Ok(Some(by));
+                }
+                continue;
+            }
+            let key = match self.keyring.key(&path).await {
+                Ok(key) => key,
+                Err(problem) => {
+                    self.unusable(&path, problem)?;
+                    continue;
+                }
+            };
+            let fitting = extra.iter().find(|one| one.public_key() == key.public_key().key_data()).cloned();
+            if let Some(certificate) = certificate.or(fitting)
+                && let Some(by) = self.offer_certificate(&path, &key, certificate).await?
+            {
+                return Ok(Some(by));
+            }
+            if self.may_offer()
+                && let Some(by) = self.offer_file(&path, key).await?
+            {
+                return Ok(Some(by));
+            }
+        }
+        if !usual && !identity.only {
+            for (at, one) in held.iter().enumerate() {
+                let Some(agent) = &mut agent else { break };
+                if used[at] || !self.may_offer() {
+                    continue;
+                }
+                if let Some(by) = self.offer_held(one, agent).await? {
+                    return Ok(Some(by));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn unusable(&mut self, path: &Path, problem: Problem) -> Result<(), HostFailure> {
+        let shown = path.display();
+        match problem {
+            Problem::Encrypted => self.locked.push(path.to_owned()),
+            Problem::WrongPassphrase => return Err(HostFailure::Key(format!("the passphrase for the key {shown} is wrong"))),
+            Problem::Missing if !self.target.identity.must_be_there => {}
+            Problem::Missing => return Err(HostFailure::Key(format!("the key {shown} cannot be used: there is no such file"))),
+            Problem::Other(reason) if self.target.identity.must_be_there => {
+                return Err(HostFailure::Key(format!("the key {shown} cannot be used: {reason}")));
+            }
+            Problem::Other(reason) => self.notes.push(format!("the key {shown} cannot be used: {reason}")),
+        }
+        Ok(())
+    }
+
+    async fn rsa_hash(&self, algorithm: &Algorithm) -> Result<Option<HashAlg>, HostFailure> {
+        if !algorithm.clone().is_rsa() {
+            return Ok(None);
+        }
+        let best = self.handle.best_supported_rsa_hash().await.map_err(|error| self.lost(&error))?;
+        Ok(match best {
+            Some(Some(best)) => Some(best),
+            // A server that names no SHA-2, or nothing at all, is old; SHA-1 is for those that are known to be.
+            _ if self.target.legacy => None,
+            _ => Some(HashAlg::Sha256),
+        })
+    }
+
+    /// Whether the user's configuration allows signatures of this kind.
+    fn allows(&self, algorithm: &Algorithm) -> bool {
+        let name = algorithm.to_string();
+        self.target.algorithms.signatures.as_ref().is_none_or(|allowed| allowed.iter().any(|one| *one == name || algorithm.clone().is_rsa() && one.starts_with("rsa-sha2")))
+    }
+
+    async fn offer_file(&mut self, path: &Path, key: Arc<PrivateKey>) -> Result<Option<String>, HostFailure> {
+        if !self.allows(&key.algorithm()) {
+            return Ok(None);
+        }
+        let hash = self.rsa_hash(&key.algorithm()).await?;
+        self.offered += 1;
+        let by = format!("key {}", path.display());
+        self.tried.push(by.clone());
+        let answer = self.handle.authenticate_publickey(&self.target.user, PrivateKeyWithHashAlg::new(key, hash)).await;
+        let answer = answer.map_err(|error| self.lost(&error))?;
+        Ok(self.is_in(answer)?.then_some(by))
+    }
+
+    async fn offer_certificate(&mut self, path: &Path, key: &Arc<PrivateKey>, certificate: Certificate) -> Result<Option<String>, HostFailure> {
+        let hash = self.rsa_hash(&certificate.algorithm()).await?;
+        self.offered += 1;
+        let by = format!("certificate of {}", path.display());
+        self.tried.push(by.clone());
+        let mut signer = Own { key: key.clone() };
+        let answer = self.handle.authenticate_certificate_with(&self.target.user, certificate, hash, &mut signer).await;
+        let answer = answer.map_err(|error| self.lost(&error))?;
+        Ok(self.is_in(answer)?.then_some(by))
+    }
+
+    async fn offer_held(&mut self, one: &AgentIdentity, agent: &mut AgentOfAnyKind) -> Result<Option<String>, HostFailure> {
+        let (algorithm, comment) = match one {
+            AgentIdentity::PublicKey { key, comment } => (key.algorithm(), comment),
+            AgentIdentity::Certificate { certificate, comment } => (certificate.algorithm(), comment),
+        };
+        if !self.allows(&algorithm) {
+            return Ok(None);
+        }
+        let hash = self.rsa_hash(&algorithm).await?;
+        self.offered += 1;
+        let by = format!("agent key {comment}");
+        self.tried.push(by.clone());
+        let user = &self.target.user;
+        let answer = match one.clone() {
+            AgentIdentity::PublicKey { key, .. } => self.handle.authenticate_publickey_with(user, key, hash, agent).await,
+            AgentIdentity::Certificate { certificate, .. } => self.handle.authenticate_certificate_with(user, certificate, hash, agent).await,
+        };
+        match answer {
+            Ok(answer) => Ok(self.is_in(answer)?.then_some(by)),
+            Err(error) => {
+                self.notes.push(format!("the agent would not sign with {comment}: {error}"));
+                Ok(None)
+            }
+        }
+    }
+
+    /// The password, once: where the server takes it as such, else where it asks for it.
+    async fn with_password(&mut self, password: &Secret) -> Result<Option<String>, HostFailure> {
+        let identity = &self.target.identity;
+        if !identity.no_password && self.may(MethodKind::Password) {
+            self.tried.push("password".into());
+            let answer = self.handle.authenticate_password(&self.target.user, password.expose()).await;
+            let answer = answer.map_err(|error| self.lost(&error))?;
+            if self.is_in(answer)? {
+                return Ok(Some("by password".into()));
+            }
+            // What the server takes as a password and has refused is wrong; to ask again could lock the account.
+            if self.may(MethodKind::Password) {
+                return Ok(None);
+            }
+        }
+        if identity.no_keyboard || !self.may(MethodKind::KeyboardInteractive) {
+            return Ok(None);
+        }
+        self.tried.push("keyboard-interactive".into());
+        self.by_prompts(password).await
+    }
+
+    async fn by_prompts(&mut self, password: &Secret) -> Result<Option<String>, HostFailure> {
+        let begun = self.handle.authenticate_keyboard_interactive_start(&self.target.user, None::<String>).await;
+        let mut answer = begun.map_err(|error| self.lost(&error))?;
+        let mut given = false;
+        for _ in 0..MOST_ROUNDS {
+            match answer {
+                KeyboardInteractiveAuthResponse::Success => return Ok(Some("by keyboard-interactive".into())),
+                KeyboardInteractiveAuthResponse::Failure { remaining_methods, partial_success } => {
+                    self.is_in(AuthResult::Failure { remaining_methods, partial_success })?;
+                    return Ok(None);
+                }
+                KeyboardInteractiveAuthResponse::InfoRequest { instructions, prompts, name } => {
+                    let about = format!("{name} {instructions}");
+                    let responses = self.responses(&about, &prompts, password, &mut given)?;
+                    let next = self.handle.authenticate_keyboard_interactive_respond(responses).await;
+                    answer = next.map_err(|error| self.lost(&error))?;
+                }
+            }
+        }
+        Err(self.lost(&"it asks questions without end"))
+    }
+
+    /// Answers to what we understand; a prompt that we do not gets none.
+    fn responses(&self, about: &str, prompts: &[Prompt], password: &Secret, given: &mut bool) -> Result<Vec<String>, HostFailure> {
+        let text = prompts.iter().fold(about.to_lowercase(), |text, prompt| text + " " + &prompt.prompt.to_lowercase());
+        let (address, user) = (self.target.address.clone(), self.target.user.clone());
+        if text.contains("new password") || text.contains("expired") || text.contains("change your password") || text.contains("(current)") {
+            return Err(HostFailure::PasswordExpired { address, user });
+        }
+        let mut responses = Vec::new();
+        for prompt in prompts {
+            let is_password = !prompt.echo && ["password", "passwort", "mot de passe", "contraseña"].iter().any(|word| prompt.prompt.to_lowercase().contains(word));
+            if !is_password {
+                let asked: String = prompt.prompt.trim().chars().take(80).collect();
+                return Err(HostFailure::Prompt { address, user, prompt: asked });
+            }
+            if std::mem::replace(given, true) {
+                let advice = "it asks for the password again, so the one it has got is wrong".into();
+                return Err(HostFailure::Login { address, user, tried: self.shown_tried(), advice });
+            }
+            responses.push(password.expose().to_owned());
+        }
+        Ok(responses)
+    }
+
+    fn shown_tried(&self) -> String {
+        if self.tried.is_empty() { "nothing, since there is no key and no agent".into() } else { self.tried.join(", ") }
+    }
+
+    /// Why nothing worked, and what would help.
+    fn refused(self) -> HostFailure {
+        let (target, tried) = (self.target, self.shown_tried());
+        if let (Some(path), true) = (self.locked.first(), self.tried.is_empty()) {
+            let path = path.display();
+            return HostFailure::Key(format!("the key {path} has a passphrase; open it for this session with `ssh-add {path}`, or give it with `--passphrase-file`"));
+        }
+        let takes = |kind: MethodKind| self.left.as_ref().is_some_and(|left| left.contains(&kind));
+        let mut advice = self.notes.clone();
+        advice.extend(self.locked.iter().map(|path| format!("the key {} has a passphrase and was not tried (`ssh-add`, or `--passphrase-file`)", path.display())));
+        if target.identity.password.is_none() && (takes(MethodKind::Password) || takes(MethodKind::KeyboardInteractive)) {
+            advice.push("the server would take a password (`-k`, or `password_file` in the inventory)".into());
+        } else if self.offered >= MOST_KEYS {
+            advice.push(format!("no more than {MOST_KEYS} keys are tried, so name the right one with `--key`, `key = …`, or `IdentityFile`"));
+        }
+        advice.push("name another key with `--key` or `key = …`, or another user with `-u`".into());
+        HostFailure::Login { address: target.address.clone(), user: target.user.clone(), tried, advice: advice.join("; ") }
+    }
+}
+
+/// Whether the agent holds just this key, certificate or not.
+fn is_of(one: &AgentIdentity, public: &PublicKey) -> bool {
+    match one {
+        AgentIdentity::PublicKey { key, .. } => key.key_data() == public.key_data(),
+        AgentIdentity::Certificate { .. } => false,
+    }
+}
+
+async fn open_agent(agent: &Agent) -> Option<AgentOfAnyKind> {
+    match agent {
+        Agent::None => None,
+        Agent::Usual => AgentClient::connect_env().await.ok().map(AgentClient::dynamic),
+        Agent::At(path) => AgentClient::connect_uds(path).await.ok().map(AgentClient::dynamic),
+    }
+}
+
+/// The files that `ssh` tries when none is named.
+pub fn usual_keys() -> Vec<PathBuf> {
+    let Some(home) = std::env::home_dir() else { return Vec::new() };
+    ["id_ed25519", "id_ecdsa", "id_rsa"]
+        .map(|name| home.join(".ssh").join(name))
+        .into_iter()
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// Signs with a key of our own; russh's way for certificates leaves RSA to SHA-1.
+struct Own {
+    key: Arc<PrivateKey>,
+}
+
+impl Signer for Own {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(&mut self, _: &AgentIdentity, hash: Option<HashAlg>, mut to_sign: Vec<u8>) -> Result<Vec<u8>, Self::Error> {
+        use russh::keys::signature::Signer as _;
+        let failed = |error: russh::keys::signature::Error| AgentAuthError::Key(russh::keys::Error::SshKey(error.into()));
+        let signature = match self.key.key_data() {
+            russh::keys::ssh_key::private::KeypairData::Rsa(pair) => (pair, hash).try_sign(&to_sign).map_err(failed)?,
+            pair => pair.try_sign(&to_sign).map_err(failed)?,
+        };
+        let mut encoded = Vec::new();
+        let broken = |error: russh::keys::ssh_encoding::Error| AgentAuthError::Key(error.into());
+        signature.encode(&mut encoded).map_err(broken)?;
+        encoded.encode(&mut to_sign).map_err(broken)?;
+        Ok(to_sign)
+    }
+}

@@ -1,0 +1,287 @@
+//! What carries SSH to a host: a TCP connection, a channel through a jump host, or a command. With an ear for what comes
+//! before SSH begins, and a leash that ends it with its session.
+
+use std::io;
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+
+use russh::ChannelStream;
+use russh::client::Msg;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdin, ChildStdout};
+use tokio::sync::oneshot;
+
+use super::{HostFailure, Reach, Route, Session, Stage, Target, Trail};
+use crate::shell::split_words;
+
+/// What is kept of the first bytes; a version line and a refusal are both shorter than 255 bytes (RFC 4253 §4.2).
+const OVERTURE_BYTES: usize = 512;
+/// What is kept of what a proxy command complains about.
+const COMPLAINT_BYTES: usize = 4096;
+
+/// A connection on its way to russh.
+pub struct Stream {
+    carrier: Carrier,
+    overture: Overture,
+    /// Ends the connection when the other end of it is dropped: russh's own task would wait for ever.
+    leash: oneshot::Receiver<()>,
+}
+
+enum Carrier {
+    Tcp(TcpStream),
+    /// The jump host stays connected for as long as anybody goes through it.
+    Jump { channel: Box<ChannelStream<Msg>>, _session: Arc<Session> },
+    Command { input: ChildStdin, output: ChildStdout, _child: Child },
+}
+
+/// Whoever holds it holds the connection.
+pub struct Leash(#[allow(dead_code, reason = "it acts by being dropped")] oneshot::Sender<()>);
+
+/// The first bytes that the server sent: before a login it says there why it will have none.
+#[derive(Clone, Default)]
+pub struct Overture {
+    heard: Arc<Mutex<Vec<u8>>>,
+    /// What a proxy command said on stderr.
+    complaint: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Overture {
+    fn hear(&self, bytes: &[u8]) {
+        let mut heard = self.heard.lock().expect("nothing panics while it holds this lock");
+        let room = OVERTURE_BYTES - heard.len();
+        heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    /// What a server said that never came to speak SSH: its last line, or nothing at all. `None` once it did.
+    pub fn refusal(&self) -> Option<String> {
+        let heard = self.heard.lock().expect("nothing panics while it holds this lock");
+        let text = String::from_utf8_lossy(&heard);
+        if text.lines().any(|line| line.starts_with("SSH-")) {
+            return None;
+        }
+        Some(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
+    }
+
+    /// How the server calls itself.
+    pub fn version(&self) -> Option<String> {
+        let heard = self.heard.lock().expect("nothing panics while it holds this lock");
+        String::from_utf8_lossy(&heard).lines().find(|line| line.starts_with("SSH-")).map(|line| line.trim().to_owned())
+    }
+
+    /// The last line of what a proxy command complained about.
+    pub fn complaint(&self) -> Option<String> {
+        let complaint = self.complaint.lock().expect("nothing panics while it holds this lock");
+        String::from_utf8_lossy(&complaint).lines().map(str::trim).rfind(|line| !line.is_empty()).map(str::to_owned)
+    }
+}
+
+impl Stream {
+    /// Makes the way to the target.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn open(target: &Target, reach: &Reach, trail: &Trail) -> Result<(Self, Leash), HostFailure> {
+        let overture = Overture::default();
+        let carrier = match &target.route {
+            Route::Direct => tcp(target, trail).await?,
+            Route::Through(jump) => through(jump, target, reach, trail).await?,
+            Route::Command(command) => by_command(command, target, &overture, trail)?,
+        };
+        let (held, leash) = oneshot::channel();
+        let stream = Self { carrier, overture, leash };
+        stream.acknowledge_at_once();
+        Ok((stream, Leash(held)))
+    }
+
+    /// Stays readable after the stream has gone to russh.
+    pub fn overture(&self) -> Overture {
+        self.overture.clone()
+    }
+
+    /// A server's Nagle waits for our acknowledgement before it sends its next small packet, and Linux delays that by
+    /// 40 ms. Each read leaves the prompt mode again, so each read re-arms it.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn acknowledge_at_once(&self) {
+        if let Carrier::Tcp(tcp) = &self.carrier {
+            // It only saves time.
+            let _best_effort = socket2::SockRef::from(tcp).set_tcp_quickack(true);
+        }
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn acknowledge_at_once(&self) {}
+
+    fn is_let_go(&mut self, context: &mut Context<'_>) -> bool {
+        Pin::new(&mut self.leash).poll(context).is_ready()
+    }
+}
+
+/// Connects to the first address of the target that answers.
+async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
+    let (address, port) = (target.address.as_str(), target.port);
+    let connect = async {
+        let found = tokio::net::lookup_host((address, port))
+            .await
+            .map_err(|error| HostFailure::Name { name: address.into(), reason: error.to_string() })?;
+        let mut reason = "the name has no address".to_owned();
+        for socket in found {
+            trail.pass(Stage::Name, socket.ip().to_string());
+            match TcpStream::connect(socket).await {
+                Ok(stream) => {
+                    trail.pass(Stage::Route, "direct");
+                    trail.pass(Stage::Port, format!("{port} is open"));
+                    return Ok(stream);
+                }
+                Err(error) => {
+                    if error.kind() == io::ErrorKind::ConnectionRefused {
+                        trail.pass(Stage::Route, "direct");
+                    }
+                    reason = advice(&error);
+                }
+            }
+        }
+        Err(HostFailure::Connect { address: address.into(), port, reason })
+    };
+    let tcp = tokio::time::timeout(target.connect_timeout, connect).await.unwrap_or_else(|_| {
+        Err(HostFailure::ConnectTimeout { address: address.into(), port, limit: target.connect_timeout })
+    })?;
+    // Frames are small and each is waited for; our own Nagle would add 40 ms to every exchange, too.
+    let _best_effort = tcp.set_nodelay(true);
+    Ok(Carrier::Tcp(tcp))
+}
+
+/// Asks a jump host for a connection to the target. The jump host resolves the name.
+async fn through(jump: &Arc<Target>, target: &Target, reach: &Reach, trail: &Trail) -> Result<Carrier, HostFailure> {
+    let about = |cause: HostFailure| HostFailure::Jump { via: jump.name.clone(), cause: Box::new(cause) };
+    let session = Box::pin(reach.jump(jump)).await.map_err(about)?;
+    trail.pass(Stage::Route, format!("through {}", jump.name));
+    let (address, port) = (target.address.clone(), target.port);
+    let open = tokio::time::timeout(target.connect_timeout, session.tunnel(&address, port));
+    let channel = open.await.unwrap_or(Err(HostFailure::ConnectTimeout { address, port, limit: target.connect_timeout })).map_err(about)?;
+    trail.pass(Stage::Port, format!("{port} is open"));
+    Ok(Carrier::Jump { channel: Box::new(channel.into_stream()), _session: session })
+}
+
+/// Starts a proxy command. A shell reads it only where the user wrote something for a shell.
+fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail) -> Result<Carrier, HostFailure> {
+    let failed = |reason: String| HostFailure::Proxy { command: command.to_owned(), reason };
+    let for_a_shell = command.contains(['|', '&', ';', '<', '>', '(', ')', '$', '`', '*', '?', '[', '~', '{', '\n']);
+    let words = if for_a_shell {
+        vec!["sh".to_owned(), "-c".to_owned(), format!("exec {command}")]
+    } else {
+        split_words(command).map_err(|reason| failed(reason.to_owned()))?
+    };
+    let words = match words.split_first() {
+        Some((exec, rest)) if exec == "exec" && !rest.is_empty() => rest,
+        _ => &words,
+    };
+    let Some((program, arguments)) = words.split_first() else { return Err(failed("it is empty".into())) };
+    let mut child = tokio::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let (Some(input), Some(output), Some(mut errors)) = (child.stdin.take(), child.stdout.take(), child.stderr.take()) else {
+        return Err(failed("it has no stdin and stdout".into()));
+    };
+    let complaint = overture.complaint.clone();
+    tokio::spawn(async move {
+        use tokio::io::AsyncReadExt as _;
+        let mut buffer = [0; 1024];
+        while let Ok(length) = errors.read(&mut buffer).await {
+            if length == 0 {
+                return;
+            }
+            let mut kept = complaint.lock().expect("nothing panics while it holds this lock");
+            kept.extend_from_slice(&buffer[..length]);
+            let surplus = kept.len().saturating_sub(COMPLAINT_BYTES);
+            kept.drain(..surplus);
+        }
+    });
+    trail.pass(Stage::Route, format!("by `{}`", target.shown_command(command)));
+    Ok(Carrier::Command { input, output, _child: child })
+}
+
+fn advice(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused; is an SSH server running there, on this port?".into(),
+        io::ErrorKind::HostUnreachable => "no route to the host; is it up, and is its address right?".into(),
+        io::ErrorKind::NetworkUnreachable => "the network is unreachable; is this machine online?".into(),
+        _ => error.to_string(),
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.is_let_go(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        let before = buffer.filled().len();
+        let read = match &mut self.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_read(context, buffer),
+            Carrier::Jump { channel, .. } => Pin::new(channel).poll_read(context, buffer),
+            Carrier::Command { output, .. } => Pin::new(output).poll_read(context, buffer),
+        };
+        let new = &buffer.filled()[before..];
+        if matches!(read, Poll::Ready(Ok(()))) && !new.is_empty() {
+            self.overture.hear(new);
+            self.acknowledge_at_once();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut self.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
+            Carrier::Jump { channel, .. } => Pin::new(channel).poll_write(context, bytes),
+            Carrier::Command { input, .. } => Pin::new(input).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
+            Carrier::Jump { channel, .. } => Pin::new(channel).poll_flush(context),
+            Carrier::Command { input, .. } => Pin::new(input).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.carrier {
+            Carrier::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
+            Carrier::Jump { channel, .. } => Pin::new(channel).poll_shutdown(context),
+            Carrier::Command { input, .. } => Pin::new(input).poll_shutdown(context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_speaks_ssh_has_refused_nothing() {
+        let overture = Overture::default();
+        assert_eq!(overture.refusal().as_deref(), Some(""));
+        overture.hear(b"Exceeded Max");
+        overture.hear(b"Startups\r\n");
+        assert_eq!(overture.refusal().as_deref(), Some("Exceeded MaxStartups"));
+        overture.hear(b"SSH-2.0-x\r\n");
+        assert_eq!(overture.refusal(), None);
+    }
+
+    #[test]
+    fn only_the_beginning_is_kept() {
+        let overture = Overture::default();
+        (0..100).for_each(|_| overture.hear(&[b'x'; 100]));
+        assert_eq!(overture.refusal().map(|said| said.len()), Some(OVERTURE_BYTES));
+    }
+}
