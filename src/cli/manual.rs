@@ -42,13 +42,19 @@ fn list() -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn manual(module: &Registration) -> String {
+/// The schema of a module's parameters.
+pub(super) fn schema_of(module: &Registration) -> Value {
     let mut schema = (module.schema)().to_value();
     // A module that shares its parameters with another one refers to them.
     if let Some(shared) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')).and_then(|path| schema.pointer(path)).cloned() {
         schema["properties"] = shared["properties"].clone();
         schema["required"] = shared["required"].clone();
     }
+    schema
+}
+
+fn manual(module: &Registration) -> String {
+    let schema = schema_of(module);
     let mut text = format!("{}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
     if let Some(main) = module.main {
         text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));
@@ -75,7 +81,7 @@ fn manual(module: &Registration) -> String {
 }
 
 /// The type of a parameter in words.
-fn kind(property: &Value, schema: &Value) -> String {
+pub(super) fn kind(property: &Value, schema: &Value) -> String {
     if let Some(target) = property["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
         return kind(schema.pointer(target).unwrap_or(&Value::Null), schema);
     }

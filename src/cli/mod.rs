@@ -1,5 +1,6 @@
 //! Words in, exit code out. The only room that knows the terminal and the environment.
 
+mod adhoc;
 mod apply;
 mod check;
 mod history;
@@ -56,6 +57,14 @@ enum Command {
     Audit(history::Audit),
     /// Look after the journal itself.
     Journal(history::Keeping),
+    /// Run a command on hosts, and show equal outputs once.
+    Run(adhoc::Run),
+    /// Do one thing on hosts, with all that a task of a playbook has: only where needed, backed up, undoable.
+    Do(adhoc::Do),
+    /// Run a local script on hosts.
+    Script(adhoc::Script),
+    /// Copy files to hosts, with a backup of what was there.
+    Push(adhoc::Push),
     /// Log in to hosts and say which of them can be worked on.
     Ping(ping::Ping),
     /// Show the facts of hosts.
@@ -94,6 +103,10 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Blame(blame) => blame.run(),
         Command::Audit(audit) => audit.run(),
         Command::Journal(keeping) => keeping.run(),
+        Command::Run(run) => run.run(),
+        Command::Do(one) => one.run(),
+        Command::Script(script) => script.run(),
+        Command::Push(push) => push.run(),
         Command::Ping(ping) => ping.run(),
         Command::Facts(facts) => facts.run(),
         Command::Inventory(inventory) => inventory.run(),

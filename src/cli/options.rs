@@ -89,6 +89,9 @@ pub struct Showing {
     /// Colours.
     #[arg(long, value_enum, default_value_t, value_name = "WHEN", help_heading = "Output")]
     pub color: Color,
+    /// Outputs of commands in place of the usual report.
+    #[arg(skip)]
+    pub outputs: Option<crate::render::OutputView>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

@@ -58,6 +58,11 @@ impl Walker {
                 stdout: result.stdout.bytes(),
                 remark: result.stderr.bytes(),
             },
+            // What it would have said is lost; what it has done is not known, unless it only asks.
+            Came::Unknown(failure) if ready.counts() => {
+                ready.lost = Some(failure.to_string());
+                return Ok(());
+            }
             Came::Unknown(failure) => return Err(Halt::Host(failure)),
             Came::NotBegun | Came::Sent | Came::Lock { .. } => {
                 let user = ready.user.clone();
@@ -320,6 +325,10 @@ impl Walker {
                     return Judged::Here(Box::new(Ending::failed(message)));
                 }
             }
+        }
+        if let Some(reason) = &ready.lost {
+            let message = format!("contact was lost while it ran, so nobody knows how it ended: {reason}");
+            return Judged::Here(Box::new(Ending { is_fatal: true, ..Ending::new(Outcome::Unknown).message(message) }));
         }
         let none = Answer::default();
         let answer = match (&ready.question, &ready.answer) {

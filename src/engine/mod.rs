@@ -73,6 +73,10 @@ pub struct Options {
     pub detailed_exit: bool,
     /// A check tells everything that making its steps later needs.
     pub pins: bool,
+    /// What commands print is told as it comes.
+    pub live: bool,
+    /// Once too many hosts have failed, no other one is begun, not even of the same batch.
+    pub stops_amid: bool,
     /// Steps that an earlier run has made, which this one continues.
     pub done: Done,
 }
@@ -142,6 +146,8 @@ pub(crate) struct Shared {
     pub stop: watch::Receiver<Stop>,
     pub files: load::Files,
     pub handshakes: schedule::Handshakes,
+    /// Bytes of output that may wait to be shown.
+    pub room: Arc<tokio::sync::Semaphore>,
     /// Collectors of facts that each play of each playbook names.
     pub named_facts: Vec<Vec<std::collections::BTreeSet<String>>>,
 }

@@ -1,6 +1,7 @@
 //! Which hosts work at the same time: play by play, batch by batch, so many at once, and when to stop.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -17,6 +18,9 @@ use crate::remote::{Stop, Target};
 
 /// Unfinished handshakes with one server at once; sshd starts to drop them at 10.
 const HANDSHAKES: usize = 8;
+
+/// Output that waits to be shown; more than that waits on its hosts.
+const ROOM_BYTES: usize = 8 << 20;
 
 /// A check has found something to change, and was asked to say so.
 const CHANGES_PENDING: u8 = 2;
@@ -116,7 +120,7 @@ fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 /// What all hosts of a run share.
 pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), named_facts })
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts })
 }
 
 /// The totals of all hosts.
@@ -153,7 +157,7 @@ impl Fleet {
         while !rest.is_empty() {
             let size = batch_size(play, batch_number, hosts.len()).min(rest.len());
             let (batch, later) = rest.split_at(size);
-            failed += self.batch(&play_at, batch).await;
+            failed += self.batch(&play_at, batch, hosts.len()).await;
             rest = later;
             batch_number += 1;
             let too_many = play.is_too_many(failed, hosts.len());
@@ -198,18 +202,23 @@ impl Fleet {
     }
 
     /// Runs hosts at the same time, and gives back how many of them have failed.
-    async fn batch(&mut self, play: &Arc<PlayAt>, hosts: &[String]) -> usize {
+    async fn batch(&mut self, play: &Arc<PlayAt>, hosts: &[String], of_hosts: usize) -> usize {
         let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
+        let failures = Arc::new(AtomicUsize::new(0));
         let mut running = JoinSet::new();
         tell(&self.shared, Event::Batch { hosts: hosts.to_vec() });
         for name in hosts {
             let Some(mut walker) = self.walkers.remove(name) else { continue };
-            let (forks, play) = (forks.clone(), play.clone());
+            let (forks, play, failures) = (forks.clone(), play.clone(), failures.clone());
             let stop = self.shared.stop.clone();
+            let shared = self.shared.clone();
             running.spawn(async move {
                 let permit = forks.acquire_owned().await;
-                if *stop.borrow() == Stop::No {
+                if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), of_hosts) {
+                    walker.left_out();
+                } else if *stop.borrow() == Stop::No {
                     walker.run_play(play).await;
+                    failures.fetch_add(usize::from(walker.has_failed()), Ordering::SeqCst);
                 } else {
                     walker.interrupted("not started: the run was interrupted");
                 }
@@ -257,9 +266,7 @@ impl Fleet {
             if left_out.contains(&walker.name) && interrupted {
                 walker.interrupted("the run was interrupted before all plays had begun here");
             } else if left_out.contains(&walker.name) && walker.outcome.is_none() {
-                walker.outcome = Some(Outcome::Skipped);
-                walker.totals.insert(Outcome::Skipped, 1);
-                walker.message = "not started: too many hosts had failed before".into();
+                walker.left_out();
             }
         }
         let all = std::mem::take(&mut self.walkers);

@@ -70,8 +70,17 @@ pub struct Ready {
     pub asked: Duration,
     /// Its question did not end within its time.
     pub timed_out: bool,
+    /// Contact was lost while a question ran that counts as a change.
+    pub lost: Option<String>,
     /// Where on the host its bytes lie already.
     pub uploaded: Option<Vec<u8>>,
+}
+
+impl Ready {
+    /// A command of the user's that runs as a question, and counts as a change all the same.
+    pub fn counts(&self) -> bool {
+        matches!(self.question, Question::Run(_)) && self.bound.task.changed_when.iter().any(|node| node.kind == Kind::Boolean(true))
+    }
 }
 
 /// What can be said of a task before the host is asked.
@@ -280,6 +289,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         seq: 0,
         asked: Duration::ZERO,
         timed_out: false,
+        lost: None,
         uploaded: None,
     }))
 }

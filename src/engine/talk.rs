@@ -1,5 +1,6 @@
 //! The walker's side of the conversation with a host: login, shells, questions and facts.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,35 @@ use super::facts;
 use super::prepare::unbound;
 use super::scope::facts_layer;
 use super::step::{self, UserKey};
+use super::Shared;
 use super::walk::{Decided, Halt, Walker, Work, stopping};
-use crate::event::Outcome;
+use crate::event::{Event, Outcome, Piece, Room};
 use crate::module::Question;
 use crate::playbook::{Body, Task};
-use crate::remote::{Frame, FrameResult, HostFailure, Link, Shell, Verb, back_off};
+use crate::remote::{Frame, FrameResult, HostFailure, Link, Listener, Shell, Verb, back_off};
 use crate::template::Filled;
 
 /// How often, and at which distance, a channel is asked for again after the room for it has been made.
 const ROOM_TRIES: usize = 10;
 const ROOM_PAUSE: Duration = Duration::from_millis(100);
+
+/// Tells what the commands of a host print, as fast as it can be shown.
+struct Ear {
+    host: String,
+    shared: Arc<Shared>,
+}
+
+impl Listener for Ear {
+    fn hear(&mut self, is_stderr: bool, bytes: Vec<u8>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async move {
+            let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+            // It is never closed.
+            let Ok(held) = self.shared.room.clone().acquire_many_owned(size).await else { return };
+            let piece = Piece { host: self.host.clone(), is_stderr, bytes, room: Room(Arc::new(held)) };
+            let _heard = self.shared.events.send(Event::Output(Box::new(piece)));
+        })
+    }
+}
 
 impl Walker {
     /// A task at the front that is none of a module's, or that waits for facts.
@@ -181,7 +201,8 @@ impl Walker {
     async fn open_shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<Result<Shell, HostFailure>, Halt> {
         let Some(link) = &self.link else { return Err(Halt::Stopped) };
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-        let open = Shell::open(link, other.as_ref(), first);
+        let listener = self.shared.input.options.live.then(|| Box::new(Ear { host: self.name.clone(), shared: self.shared.clone() }) as Box<dyn Listener>);
+        let open = Shell::open_heard(link, other.as_ref(), first, listener);
         tokio::select! {
             shell = open => Ok(shell),
             () = stopping(self.stop.clone()) => Err(Halt::Stopped),

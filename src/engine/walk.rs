@@ -246,6 +246,14 @@ impl Walker {
         self.worsen(Outcome::Unreachable);
     }
 
+    /// Nothing was begun here, since too many others have failed.
+    pub fn left_out(&mut self) {
+        self.finished = true;
+        self.outcome = Some(Outcome::Skipped);
+        self.totals.insert(Outcome::Skipped, 1);
+        self.message = "not started: too many hosts had failed before".into();
+    }
+
     /// Not all was done here, because the user wants the run to end.
     pub fn interrupted(&mut self, message: &str) {
         // Where no step tells of it, the host itself counts as one.

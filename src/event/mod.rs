@@ -62,9 +62,31 @@ pub enum Event {
     /// These hosts of a play are worked on from now on.
     Batch { hosts: Vec<String> },
     HostStart { host: String },
+    /// A piece of what a command prints, as it comes.
+    Output(Box<Piece>),
     Step(Box<Step>),
     HostEnd(Box<HostEnd>),
     RunEnd(RunEnd),
+}
+
+/// A piece of what a command prints; it ends anywhere.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    pub host: String,
+    pub is_stderr: bool,
+    pub bytes: Vec<u8>,
+    /// Room in memory that is given back once the piece has been shown.
+    pub room: Room,
+}
+
+/// Held by what waits to be shown, so that a flood of output waits on the host and not in memory.
+#[derive(Clone)]
+pub struct Room(pub std::sync::Arc<dyn std::any::Any + Send + Sync>);
+
+impl std::fmt::Debug for Room {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Room")
+    }
 }
 
 #[derive(Clone, Debug)]

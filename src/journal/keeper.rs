@@ -48,7 +48,7 @@ impl Journal {
     pub fn take(&self, event: &Event) {
         let is_kept = match event {
             Event::Step(_) | Event::HostEnd(_) | Event::RunEnd(_) => true,
-            Event::RunStart(_) | Event::Batch { .. } | Event::HostStart { .. } => false,
+            Event::RunStart(_) | Event::Batch { .. } | Event::HostStart { .. } | Event::Output(_) => false,
         };
         if is_kept {
             // A journal that has failed says so at the end.
@@ -116,7 +116,7 @@ fn write(connection: &mut Connection, run: &str, orders: Vec<Order>) -> Result<(
                     Event::Step(step) => step_ended(&transaction, run, &step)?,
                     Event::HostEnd(end) => host_ended(&transaction, run, &end)?,
                     Event::RunEnd(end) => run_ended(&transaction, run, &end)?,
-                    Event::RunStart(_) | Event::Batch { .. } | Event::HostStart { .. } => {}
+                    Event::RunStart(_) | Event::Batch { .. } | Event::HostStart { .. } | Event::Output(_) => {}
                 },
             }
         }

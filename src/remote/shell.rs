@@ -1,6 +1,7 @@
 //! The one shell that stays open on a host, per user.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -34,6 +35,12 @@ pub(super) enum Incoming {
 pub struct Pending {
     pub id: String,
     pub text: String,
+}
+
+/// Hears what commands print, as they print it.
+pub trait Listener: Send {
+    /// Takes a piece of stdout or stderr. The host waits until it has been taken.
+    fn hear(&mut self, is_stderr: bool, bytes: Vec<u8>) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// An open shell.
@@ -70,6 +77,14 @@ impl Shell {
     /// # Errors
     /// When no shell opens there, each case with its own advice.
     pub async fn open(link: &Link, user: Option<&Become>, first: &[Frame]) -> Result<Self, HostFailure> {
+        Self::open_heard(link, user, first, None).await
+    }
+
+    /// The same, and somebody hears what commands print as they print it.
+    ///
+    /// # Errors
+    /// As [`Shell::open`].
+    pub async fn open_heard(link: &Link, user: Option<&Become>, first: &[Frame], listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
         let tokens = Tokens { public: random_word(), secret: random_word() };
         let mut libraries: Vec<&'static Library> = Vec::new();
         let mut frames = Vec::new();
@@ -94,7 +109,7 @@ impl Shell {
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
         let (noticed, mut notices) = mpsc::channel(8);
-        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, noticed));
+        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, noticed, listener));
         let mut rest = opening.first_line.unwrap_or_default();
         rest.extend_from_slice(tokens.secret.as_bytes());
         rest.push(b'\n');
@@ -358,6 +373,7 @@ async fn read(
     signs: Option<Signs>,
     sender: mpsc::Sender<Incoming>,
     noticed: mpsc::Sender<Notice>,
+    mut listener: Option<Box<dyn Listener>>,
 ) {
     let mut stdout = Stdout::new(tokens.clone());
     let mut stderr = Stderr::new(tokens);
@@ -397,10 +413,19 @@ async fn read(
                 let _heard = noticed.try_send(Notice::Ready);
             }
         }
+        if let Some(listener) = &mut listener {
+            let fresh = stderr.take_fresh();
+            if !fresh.is_empty() {
+                listener.hear(true, fresh).await;
+            }
+        }
         for reply in replies.drain(..) {
             let message = match reply {
                 Reply::Output(bytes) => {
                     output.push(&bytes);
+                    if let Some(listener) = &mut listener {
+                        listener.hear(false, bytes).await;
+                    }
                     continue;
                 }
                 Reply::Done(done) => {
@@ -412,6 +437,9 @@ async fn read(
                 }
                 Reply::Hello { .. } => {
                     greeted = true;
+                    if listener.is_some() {
+                        stderr.listen();
+                    }
                     reply
                 }
                 other => other,

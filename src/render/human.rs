@@ -181,7 +181,7 @@ impl Show for Human {
                 let rest = self.folder.begin(hosts);
                 self.show_tasks(rest);
             }
-            Event::HostStart { .. } => {}
+            Event::HostStart { .. } | Event::Output(_) => {}
             Event::Step(step) => {
                 self.folder.add(step, self.view.diff || self.view.verbosity >= 3, self.view.verbosity >= 2);
                 self.acted |= step.outcome == Outcome::Changed && !step.planned;

@@ -33,7 +33,7 @@ impl Show for Json {
                 self.hosts = start.hosts.iter().map(|name| (name.clone(), Host::default())).collect();
                 self.start = Some(start.clone());
             }
-            Event::Batch { .. } | Event::HostStart { .. } => {}
+            Event::Batch { .. } | Event::HostStart { .. } | Event::Output(_) => {}
             Event::Step(step) => self.hosts.entry(step.host.clone()).or_default().steps.push(Value::Object(fields(step))),
             Event::HostEnd(end) => self.hosts.entry(end.host.clone()).or_default().end = Some((**end).clone()),
             Event::RunEnd(end) => {
@@ -96,6 +96,11 @@ impl Show for JsonLines {
                 self.line("run_start", more);
             }
             Event::Batch { .. } => {}
+            Event::Output(piece) => {
+                more.insert("host".into(), piece.host.as_str().into());
+                bytes(&mut more, if piece.is_stderr { "stderr" } else { "stdout" }, &piece.bytes);
+                self.line("output", more);
+            }
             Event::HostStart { host } => {
                 more.insert("host".into(), host.as_str().into());
                 self.line("host_start", more);

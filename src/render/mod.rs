@@ -3,6 +3,7 @@
 mod fold;
 mod human;
 mod json;
+mod outputs;
 mod progress;
 mod safe;
 
@@ -12,6 +13,7 @@ use crate::event::Event;
 
 pub use human::Human;
 pub use json::{Json, JsonLines};
+pub use outputs::{Form, OutputView, Outputs};
 pub use progress::Progress;
 pub use safe::safe;
 

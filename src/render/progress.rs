@@ -30,7 +30,7 @@ impl Show for Progress {
     fn take(&mut self, event: &Event) {
         match event {
             Event::RunStart(start) => self.bar.set_length(start.hosts.len() as u64),
-            Event::Batch { .. } => {}
+            Event::Batch { .. } | Event::Output(_) => {}
             Event::HostStart { host } => self.bar.set_message(format!("{} …", safe(host.as_bytes()))),
             Event::Step(step) => {
                 let text = format!("{}: {} ({})", step.host, step.task, step.outcome.name());

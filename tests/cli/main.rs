@@ -3,6 +3,7 @@
 #[path = "../support/fleet.rs"]
 mod fleet;
 
+mod adhoc;
 mod faults;
 mod flights;
 mod guards;

@@ -43,6 +43,16 @@ pub struct Faults {
     /// So many connections are closed before the server speaks SSH, with these words.
     pub turned_away: usize,
     pub turned_away_with: String,
+    /// The password that lets everybody in, too.
+    pub password: Option<String>,
+    /// It is not taken as a password, but asked for with these words, one round after the other.
+    pub prompts: Vec<String>,
+    /// Keys alone are not enough: a password must follow.
+    pub both: bool,
+    /// An authority in whose name certificates let users in.
+    pub authority: Option<PublicKey>,
+    /// No connection is made to another host.
+    pub no_forwarding: bool,
 }
 
 /// One host of the fleet.
@@ -66,9 +76,27 @@ struct Counts {
     commands: AtomicUsize,
     /// How often the direction of traffic has turned towards the server.
     turns: AtomicUsize,
+    tunnels: AtomicUsize,
+    /// Passwords and answers that were given.
+    passwords: AtomicUsize,
+    /// Keys that were offered.
+    keys: AtomicUsize,
 }
 
 impl Host {
+    /// Connections made to other hosts through this one.
+    pub fn tunnels(&self) -> usize {
+        self.counts.tunnels.load(Ordering::SeqCst)
+    }
+
+    pub fn passwords(&self) -> usize {
+        self.counts.passwords.load(Ordering::SeqCst)
+    }
+
+    pub fn keys(&self) -> usize {
+        self.counts.keys.load(Ordering::SeqCst)
+    }
+
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::SeqCst)
     }
@@ -180,6 +208,7 @@ async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed:
         keys: vec![host_key],
         auth_rejection_time: Duration::from_millis(10),
         auth_rejection_time_initial: Some(Duration::ZERO),
+        methods: russh::MethodSet::server_supported(),
         inactivity_timeout: None,
         nodelay: true,
         ..russh::server::Config::default()
@@ -198,7 +227,7 @@ async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed:
             });
             continue;
         }
-        let handler = Login { host: host.clone(), allowed: allowed.clone(), faults: faults.clone(), inputs: HashMap::new(), sessions: Arc::default() };
+        let handler = Login { host: host.clone(), allowed: allowed.clone(), faults: faults.clone(), inputs: HashMap::new(), sessions: Arc::default(), round: 0, has_key: false };
         let (near, far) = tokio::io::duplex(1 << 20);
         tokio::spawn(wire(stream, far, host.clone(), faults.delay));
         let config = config.clone();
@@ -274,6 +303,30 @@ struct Login {
     inputs: HashMap<ChannelId, mpsc::UnboundedSender<Vec<u8>>>,
     /// Sessions open on this connection.
     sessions: Arc<AtomicUsize>,
+    /// Prompts that have been answered.
+    round: usize,
+    /// A key was accepted, and a password must follow.
+    has_key: bool,
+}
+
+impl Login {
+    fn methods(&self) -> russh::MethodSet {
+        let mut methods = vec![russh::MethodKind::PublicKey];
+        if self.faults.password.is_some() {
+            methods.push(if self.faults.prompts.is_empty() { russh::MethodKind::Password } else { russh::MethodKind::KeyboardInteractive });
+        }
+        russh::MethodSet::from(methods.as_slice())
+    }
+
+    fn refusal(&self) -> Auth {
+        Auth::Reject { proceed_with_methods: Some(self.methods()), partial_success: false }
+    }
+
+    fn judge(&mut self, answer: &str) -> Auth {
+        self.host.counts.passwords.fetch_add(1, Ordering::SeqCst);
+        let good = self.faults.password.as_deref() == Some(answer) && (!self.faults.both || self.has_key);
+        if good { Auth::Accept } else { self.refusal() }
+    }
 }
 
 impl russh::server::Handler for Login {
@@ -283,8 +336,71 @@ impl russh::server::Handler for Login {
         let home = &self.host.home;
         let closed = || home.join("armed").exists() && std::fs::read_to_string(home.join("conf")).is_ok_and(|conf| conf.contains("closed"));
         let refused = self.faults.refuse_login || self.faults.obeys_files && (home.join("no-login").exists() || closed());
-        let good = !refused && key.public_key.key_data() == self.allowed.key_data();
-        Ok(if good { Auth::Accept } else { Auth::reject() })
+        self.host.counts.keys.fetch_add(1, Ordering::SeqCst);
+        let good = !refused && self.faults.authority.is_none() && key.public_key.key_data() == self.allowed.key_data();
+        if good && self.faults.both {
+            self.has_key = true;
+            return Ok(Auth::Reject { proceed_with_methods: Some(self.methods()), partial_success: true });
+        }
+        Ok(if good { Auth::Accept } else { self.refusal() })
+    }
+
+    async fn auth_openssh_certificate(&mut self, _: &str, certificate: &russh::keys::Certificate) -> Result<Auth, russh::Error> {
+        let good = self.faults.authority.as_ref().is_some_and(|authority| authority.key_data() == certificate.signature_key());
+        Ok(if good { Auth::Accept } else { self.refusal() })
+    }
+
+    async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        Ok(self.refusal())
+    }
+
+    async fn auth_password(&mut self, _: &str, password: &str) -> Result<Auth, russh::Error> {
+        if self.faults.password.is_none() || !self.faults.prompts.is_empty() {
+            return Ok(self.refusal());
+        }
+        Ok(self.judge(password))
+    }
+
+    async fn auth_keyboard_interactive<'a>(&'a mut self, _: &str, _: &str, response: Option<russh::server::Response<'a>>) -> Result<Auth, russh::Error> {
+        if self.faults.prompts.is_empty() {
+            return Ok(self.refusal());
+        }
+        if let Some(response) = response {
+            self.round += 1;
+            let answer = response.into_iter().next().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+            if self.round >= self.faults.prompts.len() {
+                return Ok(self.judge(&answer));
+            }
+        }
+        let prompt = self.faults.prompts[self.round].clone();
+        Ok(Auth::Partial { name: "".into(), instructions: "".into(), prompts: vec![(prompt.into(), false)].into() })
+    }
+
+    async fn channel_open_direct_tcpip(
+        &mut self,
+        channel: Channel<Msg>,
+        address: &str,
+        port: u32,
+        _: &str,
+        _: u32,
+        reply: russh::server::ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), russh::Error> {
+        if self.faults.no_forwarding {
+            reply.reject(russh::ChannelOpenFailure::AdministrativelyProhibited).await;
+            return Ok(());
+        }
+        let Ok(mut stream) = TcpStream::connect((address, u16::try_from(port).unwrap_or(0))).await else {
+            reply.reject(russh::ChannelOpenFailure::ConnectFailed).await;
+            return Ok(());
+        };
+        self.host.counts.tunnels.fetch_add(1, Ordering::SeqCst);
+        reply.accept().await;
+        tokio::spawn(async move {
+            let mut channel = channel.into_stream();
+            let _ended = tokio::io::copy_bidirectional(&mut channel, &mut stream).await;
+        });
+        Ok(())
     }
 
     async fn channel_open_session(

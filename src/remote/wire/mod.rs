@@ -163,7 +163,7 @@ impl Stdout {
     fn between(&mut self, replies: &mut Vec<Reply>) -> Result<bool, Damage> {
         let Some((at, marker)) = self.next_marker() else {
             // The end may be the beginning of a marker.
-            let ready = self.buffer.len().saturating_sub(self.tokens.secret.len() + 1);
+            let ready = self.buffer.len() - self.tokens.begun_at_the_end_of(&self.buffer);
             let rest = self.buffer.split_off(ready);
             let text = std::mem::replace(&mut self.buffer, rest);
             self.text(text, replies)?;
@@ -269,11 +269,30 @@ pub struct Stderr {
     tokens: Tokens,
     buffer: Vec<u8>,
     text: Kept,
+    /// What has come since it was last taken, where somebody listens.
+    fresh: Option<Vec<u8>>,
 }
 
 impl Stderr {
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens, buffer: Vec::new(), text: Kept::default() }
+        Self { tokens, buffer: Vec::new(), text: Kept::default(), fresh: None }
+    }
+
+    /// From now on what comes can be taken as it comes.
+    pub fn listen(&mut self) {
+        self.fresh = Some(Vec::new());
+    }
+
+    /// What has come since the last time.
+    pub fn take_fresh(&mut self) -> Vec<u8> {
+        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        self.text.push(text);
+        if let Some(fresh) = &mut self.fresh {
+            fresh.extend_from_slice(text);
+        }
     }
 
     /// What has come since the last complete remark: before the first reply, why a shell did not open.
@@ -293,10 +312,10 @@ impl Stderr {
             let places = [&self.tokens.secret, &self.tokens.public]
                 .map(|token| find(&self.buffer, token.as_bytes()).map(|at| (at, token.len() + 1)));
             let Some((at, marker)) = places.into_iter().flatten().min() else {
-                let ready = self.buffer.len().saturating_sub(self.tokens.secret.len() + 1);
+                let ready = self.buffer.len() - self.tokens.begun_at_the_end_of(&self.buffer);
                 let rest = self.buffer.split_off(ready);
                 let text = std::mem::replace(&mut self.buffer, rest);
-                self.text.push(&text);
+                self.push(&text);
                 return Ok(());
             };
             let Some(end) = self.buffer[at..].iter().position(|&byte| byte == b'\n').map(|end| at + end) else {
@@ -304,13 +323,21 @@ impl Stderr {
             };
             let rest = self.buffer.split_off(end + 1);
             let head = std::mem::replace(&mut self.buffer, rest);
-            self.text.push(&head[..at]);
+            self.push(&head[..at]);
             let line = std::str::from_utf8(&head[at + marker..end]).map_err(|_| Damage::Reply)?;
             let text = std::mem::take(&mut self.text);
             if let Some(seq) = line.strip_prefix("e ") {
                 remarks.push(Remark { seq: number(seq)?, text });
             }
         }
+    }
+}
+
+impl Tokens {
+    /// How many bytes at the end of a text may be the beginning of a marker, which is not there as a whole.
+    fn begun_at_the_end_of(&self, text: &[u8]) -> usize {
+        let longest = |token: &[u8]| (1..=token.len().min(text.len())).rev().find(|&length| text.ends_with(&token[..length])).unwrap_or(0);
+        longest(self.secret.as_bytes()).max(longest(self.public.as_bytes()))
     }
 }
 

@@ -1,0 +1,191 @@
+//! Commands and single modules from the command line.
+
+use super::{Faults, Fleet, Ran, mutate, one, read, two};
+
+fn run(fleet: &Fleet, words: &[&str]) -> Ran {
+    let mut all = vec![words[0], "--output", "json"];
+    all.extend_from_slice(&words[1..]);
+    read(mutate(fleet, &all).output().expect("the program runs"))
+}
+
+/// stdout, stderr and exit status in the form for people.
+fn seen(fleet: &Fleet, words: &[&str]) -> (String, String, i32) {
+    let output = mutate(fleet, words).output().expect("the program runs");
+    (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code().unwrap_or(-1))
+}
+
+#[test]
+fn a_command_has_its_status_and_both_streams() {
+    let fleet = two();
+    let ran = run(&fleet, &["run", "all", "--", "echo out; echo err >&2; [ \"${PWD##*/}\" = alpha ] || exit 3"]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    let (alpha, beta) = (&ran.document["hosts"]["alpha"]["steps"][0], &ran.document["hosts"]["beta"]["steps"][0]);
+    assert_eq!((&alpha["outcome"], &alpha["status"], &alpha["stdout"], &alpha["stderr"]), (&"changed".into(), &0.into(), &"out\n".into(), &"err\n".into()));
+    assert_eq!((&beta["outcome"], &beta["status"]), (&"failed".into(), &3.into()));
+    assert_eq!(ran.document["command"], "run");
+}
+
+#[test]
+fn a_command_is_taken_as_it_stands() {
+    let fleet = one();
+    let ran = run(&fleet, &["run", "alpha", "--", "echo '{{.Names}} {% x %}' \"$HOME\" | tr N n; yes | head -1"]);
+    let home = fleet.host("alpha").home.display().to_string();
+    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["steps"][0]["stdout"]), (0, &format!("{{{{.names}}}} {{% x %}} {home}\ny\n").into()), "{}", ran.document);
+    let filled = run(&fleet, &["run", "alpha", "--template", "--", "echo {{ host.name }}"]);
+    assert_eq!(filled.document["hosts"]["alpha"]["steps"][0]["stdout"], "alpha\n");
+}
+
+#[test]
+fn a_command_needs_no_lock_and_leaves_nothing() {
+    let fleet = one();
+    assert_eq!(run(&fleet, &["run", "alpha", "--", "true"]).exit, 0);
+    assert!(!fleet.host("alpha").home.join(".local").exists(), "a command leaves no state on the host");
+}
+
+#[test]
+fn equal_outputs_are_folded_and_lines_are_labelled() {
+    let fleet = Fleet::start(&["web1", "web2", "web3"], &Faults::default());
+    let command = "case $PWD in *web2) echo other;; *) echo same;; esac";
+    let (folded, said, exit) = seen(&fleet, &["run", "all", "-b", "--", command]);
+    assert_eq!((folded.as_str(), exit), ("---------------\nweb[1,3] (2)\n---------------\nsame\n---------------\nweb2\n---------------\nother\n", 0), "{said}");
+    let (labelled, ..) = seen(&fleet, &["run", "all", "-L", "--", command]);
+    let mut lines: Vec<&str> = labelled.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["web1: same", "web2: other", "web3: same"]);
+    let (compared, ..) = seen(&fleet, &["run", "all", "--diff", "--", command]);
+    assert!(compared.contains("web[1,3] (2)") && compared.contains("web2 differ") && compared.contains("-same\n+other"), "{compared}");
+    let (bare, ..) = seen(&fleet, &["run", "web2", "-N", "--", "printf 'a\\033[1mb'"]);
+    assert_eq!(bare, "a\x1b[1mb\n", "what is no terminal gets every byte");
+}
+
+#[test]
+fn lines_come_while_the_command_runs() {
+    use std::io::BufRead as _;
+    let fleet = one();
+    let gate = fleet.host("alpha").home.join("gate");
+    let mut child = mutate(&fleet, &["run", "alpha", "-L", "--", "echo first; until [ -e gate ]; do sleep 0.05; done; echo second"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut lines = std::io::BufReader::new(child.stdout.take().expect("stdout")).lines();
+    assert_eq!(lines.next().expect("a line").expect("text"), "alpha: first");
+    std::fs::write(gate, "").expect("a file");
+    assert_eq!(lines.next().expect("a line").expect("text"), "alpha: second");
+    assert!(child.wait().expect("it ends").success());
+}
+
+#[test]
+fn stdin_goes_to_all_hosts() {
+    use std::io::Write as _;
+    let fleet = two();
+    let mut child = mutate(&fleet, &["run", "all", "--stdin", "--output", "json", "--", "cat; echo; wc -c"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    child.stdin.take().expect("stdin").write_all("a 'b' {{ c }}\n%s\\n".as_bytes()).expect("writing");
+    let ran = read(child.wait_with_output().expect("it ends"));
+    for host in ["alpha", "beta"] {
+        let stdout = ran.document["hosts"][host]["steps"][0]["stdout"].as_str().expect("text");
+        assert!(stdout.starts_with("a 'b' {{ c }}\n%s\\n\n") && stdout.trim_end().ends_with('0'), "{stdout}");
+    }
+}
+
+#[test]
+fn a_budget_of_failures_ends_the_round() {
+    let names: Vec<String> = (1..=12).map(|number| format!("h{number}")).collect();
+    let fleet = Fleet::start(&names.iter().map(String::as_str).collect::<Vec<_>>(), &Faults::default());
+    let ran = run(&fleet, &["run", "all", "-f", "1", "--max-fail", "2", "--", "exit 1"]);
+    let count = |outcome: &str| ran.document["hosts"].as_object().expect("hosts").values().filter(|host| host["outcome"] == outcome).count();
+    assert_eq!((count("failed"), count("skipped"), ran.exit), (3, 9, 4), "{}", ran.document);
+}
+
+#[test]
+fn a_command_without_end_is_killed_and_a_lost_one_is_unknown() {
+    let fleet = one();
+    let ran = run(&fleet, &["run", "alpha", "--timeout", "1", "--", "sleep 60"]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    assert!(ran.document["hosts"]["alpha"]["steps"][0]["message"].as_str().is_some_and(|said| said.contains("within 1 s")), "{}", ran.document);
+    let fleet = one();
+    fleet.host("alpha").close_at(12);
+    let ran = run(&fleet, &["run", "alpha", "--", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.1; done"]);
+    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
+}
+
+#[test]
+fn a_script_runs_with_its_arguments_and_its_reader() {
+    let fleet = one();
+    let script = fleet.write("s.sh", "#!/bin/sh -e\necho \"$# $1 $2\"\nread -r x || echo none\nfalse\necho never\n").display().to_string();
+    let ran = run(&fleet, &["script", "alpha", &script, "a b", "--", "-x"]);
+    let step = &ran.document["hosts"]["alpha"]["steps"][0];
+    assert_eq!((ran.exit, &step["stdout"], &step["status"]), (4, &"3 a b --\nnone\n".into(), &1.into()), "{}", ran.document);
+    let program = fleet.write("binary", "\0ELF").display().to_string();
+    std::fs::write(&program, [0x7f, 0x45, 0xff]).expect("a file");
+    assert!(seen(&fleet, &["script", "alpha", &program]).1.contains("is no text"));
+}
+
+#[test]
+fn one_module_has_all_that_a_task_has() {
+    let fleet = one();
+    let path = fleet.host("alpha").home.join("motd");
+    std::fs::write(&path, "before\n").expect("a file");
+    let words = ["do", "alpha", "copy", "content=hello {{ host.name }}", "dest=~/motd", "mode=0640"];
+    let check = run(&fleet, &[&words[..], &["--check"]].concat());
+    assert_eq!((check.exit, check.outcomes("alpha")), (0, vec!["changed"]));
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), "before\n");
+    assert_eq!(run(&fleet, &words).outcomes("alpha"), ["changed"]);
+    assert_eq!(run(&fleet, &words).outcomes("alpha"), ["ok"]);
+    assert_eq!(std::fs::read_to_string(&path).expect("the file"), "hello alpha");
+    // The last run changed nothing, so it is the one before that goes back.
+    let back = run(&fleet, &["rollback"]);
+    assert_eq!((back.exit, std::fs::read_to_string(&path).expect("the file").as_str()), (0, "before\n"), "{}", back.document);
+}
+
+#[test]
+fn mistakes_are_told_before_anybody_is_contacted() {
+    let fleet = one();
+    for (words, part) in [
+        (&["do", "alpha", "copi", "dest=/x"][..], "did you mean `copy`"),
+        (&["do", "alpha", "copy", "dets=~/x", "content=a"], "dets"),
+        (&["do", "alpha", "copy", "content=a", "dest=x"], "dest"),
+        (&["push", "alpha", "missing-file", "~/x"], "missing-file"),
+        (&["push", "alpha", "a", "b", "~/x"], "~/x/"),
+        (&["run", "gamma", "--", "true"], "gamma"),
+        (&["run", "alpha", "--", ""], "no command"),
+        (&["run", "alpha", "--max-fail", "many", "--", "true"], "max_fail"),
+        (&["script", "alpha", "missing-script"], "missing-script"),
+    ] {
+        let (_, said, exit) = seen(&fleet, words);
+        assert!((exit == 1 || exit == 3) && said.contains(part), "{words:?}: {exit} {said}");
+    }
+    assert_eq!(fleet.host("alpha").connections(), 0);
+}
+
+#[test]
+fn files_are_pushed_with_a_backup() {
+    let fleet = two();
+    let file = fleet.write("a.conf", "new\n").display().to_string();
+    let other = fleet.write("b.conf", "second\n").display().to_string();
+    for host in ["alpha", "beta"] {
+        std::fs::create_dir(fleet.host(host).home.join("conf")).expect("a folder");
+        std::fs::write(fleet.host(host).home.join("conf/a.conf"), "old\n").expect("a file");
+    }
+    let ran = run(&fleet, &["push", "all", &file, &other, "~/conf/", "--mode", "0600"]);
+    assert_eq!((ran.exit, ran.outcomes("beta")), (0, vec!["changed"; 2]), "{}", ran.document);
+    assert_eq!(std::fs::read_to_string(fleet.host("beta").home.join("conf/a.conf")).expect("the file"), "new\n");
+    assert_eq!(run(&fleet, &["rollback"]).exit, 0);
+    assert_eq!(std::fs::read_to_string(fleet.host("beta").home.join("conf/a.conf")).expect("the file"), "old\n");
+    assert!(!fleet.host("beta").home.join("conf/b.conf").exists());
+}
+
+#[test]
+fn every_command_is_in_the_journal() {
+    let fleet = one();
+    run(&fleet, &["run", "alpha", "--reason", "hotfix 7", "--", "echo done"]);
+    let output = mutate(&fleet, &["history"]).output();
+    drop(output);
+    let mut command = std::process::Command::new(super::program());
+    command.args(["history"]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin");
+    let text = String::from_utf8_lossy(&command.output().expect("the program runs").stdout).into_owned();
+    assert!(text.contains(" run ") && text.contains("hotfix 7"), "{text}");
+}
