@@ -4,6 +4,7 @@ mod adhoc;
 mod apply;
 mod check;
 mod history;
+mod hostkeys;
 mod input;
 mod inventory;
 mod manual;
@@ -67,6 +68,9 @@ enum Command {
     Push(adhoc::Push),
     /// Log in to hosts and say which of them can be worked on.
     Ping(ping::Ping),
+    /// Show the keys of hosts in one table, and add the new ones to known_hosts.
+    #[command(name = "hostkeys")]
+    HostKeys(hostkeys::HostKeys),
     /// Show the facts of hosts.
     Facts(ping::Facts),
     /// Show what mutate understood of the inventory.
@@ -108,6 +112,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Script(script) => script.run(),
         Command::Push(push) => push.run(),
         Command::Ping(ping) => ping.run(),
+        Command::HostKeys(keys) => keys.run(),
         Command::Facts(facts) => facts.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Modules(modules) => modules.run(),

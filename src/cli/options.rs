@@ -92,6 +92,9 @@ pub struct Showing {
     /// Outputs of commands in place of the usual report.
     #[arg(skip)]
     pub outputs: Option<crate::render::OutputView>,
+    /// The way to each host in place of the usual report.
+    #[arg(skip)]
+    pub tells_why: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]

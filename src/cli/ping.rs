@@ -16,6 +16,9 @@ pub struct Ping {
     /// Which hosts: a pattern such as `all`, `web & !canary`, `db[1-3]`.
     #[arg(default_value = "all")]
     pattern: String,
+    /// Tell every step on the way to a host, and at which one it fails.
+    #[arg(long)]
+    why: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -34,8 +37,32 @@ pub struct Facts {
 
 impl Ping {
     pub fn run(self) -> Result<u8> {
+        if self.why {
+            return self.tell_why();
+        }
         let text = format!("name = \"ping\"\nhosts = {}\n[[task]]\nname = \"ping\"\nping = {{}}\n", quoted(&self.pattern));
         one(&self.common, "ping", text)
+    }
+}
+
+impl Ping {
+    fn tell_why(mut self) -> Result<u8> {
+        let mut problems = Vec::new();
+        let mut input = input(&self.common, "ping", What::Text(format!("hosts = {}\n[[task]]\nping = {{}}\n", quoted(&self.pattern))), &mut problems)?;
+        let run = runner::new_run_id();
+        let prepared = engine::prepare(&mut input, &run, &mut problems);
+        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
+            return Ok(exit);
+        }
+        if prepared.hosts.is_empty() {
+            complain("error: no host matched; nothing was done");
+            return Ok(super::NO_HOST);
+        }
+        self.common.show.tells_why = true;
+        let (exit, ()) = runner::watched(Some(&self.common.show), false, None, None, |events, stop| async move {
+            (engine::why(input, prepared.hosts, run, events, stop).await, ())
+        })?;
+        Ok(exit)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::engine::{self, Input};
 use crate::event::{Event, RunEnd, Totals};
 use crate::journal::{self, Journal};
 use crate::remote::Stop;
-use crate::render::{Human, Json, JsonLines, OutputView, Outputs, Progress, Show, View};
+use crate::render::{Human, Json, JsonLines, OutputView, Outputs, Progress, Show, View, Why};
 
 /// Something that has been done is not known, or not to the journal.
 const UNKNOWN: u8 = 7;
@@ -221,6 +221,7 @@ pub fn shower(showing: &Showing, diff: bool, out: Box<dyn Write + Send>) -> Box<
             let color = super::wants_color(showing.color, super::stdout_is_terminal());
             Box::new(Outputs::new(out, Box::new(std::io::stderr()), OutputView { color, quiet: showing.quiet, ..outputs }))
         }
+        OutputForm::Human if showing.tells_why => Box::new(Why::new(out, view.color)),
         OutputForm::Human => Box::new(Human::new(out, view)),
         OutputForm::Json => Box::new(Json::new(out)),
         OutputForm::Jsonl => Box::new(JsonLines::new(out)),

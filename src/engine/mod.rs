@@ -12,6 +12,7 @@ mod handlers;
 mod landing;
 mod ledger;
 mod load;
+mod look;
 mod planned;
 mod prepare;
 mod queue;
@@ -46,6 +47,7 @@ use crate::template::Layer;
 
 pub use blame::{Told, blame};
 pub use facts::COLLECTORS;
+pub use look::{Looked, ShownKey, Standing, look, ways, why};
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};
 pub use resolve::{Finding, Found, OpenStep, resolve};

@@ -48,6 +48,11 @@ impl Reach {
         Ok(known)
     }
 
+    /// Reads files with host keys again when they are asked for the next time.
+    pub fn forget_known_hosts(&self) {
+        self.known.lock().expect("nothing panics while it holds this lock").clear();
+    }
+
     /// The one connection to a jump host, made by the first that goes through it.
     ///
     /// # Errors

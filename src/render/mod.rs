@@ -6,6 +6,7 @@ mod json;
 mod outputs;
 mod progress;
 mod safe;
+mod why;
 
 use std::io::Write;
 
@@ -16,6 +17,7 @@ pub use json::{Json, JsonLines};
 pub use outputs::{Form, OutputView, Outputs};
 pub use progress::Progress;
 pub use safe::safe;
+pub use why::Why;
 
 /// A way to show a run.
 pub trait Show: Send {

@@ -10,6 +10,7 @@ mod guards;
 mod kept;
 mod language;
 mod logins;
+mod look;
 mod outcomes;
 mod rollback;
 mod saved;

@@ -52,8 +52,9 @@ impl Trouble {
         let address = target.address.clone();
         match self {
             Self::Host(failure) => failure,
-            Self::Ssh(russh::Error::NoCommonAlgo { kind, .. }) => {
-                HostFailure::Algorithms { address, what: format!("{kind:?}").to_lowercase() }
+            Self::Ssh(russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
+                let theirs: String = theirs.join(", ").chars().take(300).collect();
+                HostFailure::Algorithms { address, what: format!("{}: it has {}", format!("{kind:?}").to_lowercase(), theirs.escape_debug()) }
             }
             Self::Ssh(error) => match (overture.refusal(), overture.complaint(), &target.route) {
                 (Some(said), Some(complaint), super::Route::Command(command)) if said.is_empty() => {
