@@ -1,4 +1,4 @@
-//! `run`, `do`, `script` and `push`: a playbook of one task, from the command line.
+//! `run`, `do`, `script`, `push` and `fetch`: one thing on many hosts, from the command line.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::options::Common;
 use super::runner::{self, Note};
 use super::stdout_is_terminal;
 use crate::diag::nearest;
-use crate::engine::Input;
+use crate::engine::{self, Input};
 use crate::module::Registration;
 use crate::modules;
 use crate::render::{Form, OutputView};
@@ -134,6 +134,20 @@ pub struct Push {
     diff: bool,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args)]
+pub struct Fetch {
+    /// Which hosts: a pattern such as `all`, `web & !canary`, `db[1-3]`.
+    pattern: String,
+    /// Files on the hosts, and in the end the folder on this machine: a file comes to lie at `FOLDER/HOST/its/path`.
+    #[arg(required = true, num_args = 2.., value_name = "PATH… FOLDER")]
+    paths: Vec<String>,
+    /// Why this is done, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
     #[command(flatten)]
     common: Common,
 }
@@ -260,6 +274,39 @@ impl Push {
             play.push_str(&format!("[[task]]\nname = {}\n[task.copy]\nsrc = {}\ndest = {}\n{more}", text(&escaped(&format!("{source} to {dest}"))), text(&escaped(source)), text(&escaped(&dest))));
         }
         one(play, "push", self.limits, self.common, self.check, self.diff)
+    }
+}
+
+impl Fetch {
+    pub fn run(mut self) -> Result<u8> {
+        implied_become(&mut self.common);
+        self.common.show.verbose = self.common.show.verbose.max(1);
+        let Some(folder) = self.paths.pop() else { bail!("there is no folder to fetch to") };
+        let mut places = std::collections::HashSet::new();
+        for path in &self.paths {
+            let place = engine::Fetch::place("host", path).map_err(|reason| anyhow::anyhow!(reason))?;
+            if !places.insert(place) {
+                bail!("`{path}` would come to lie where another of the files does");
+            }
+        }
+        let mut problems = Vec::new();
+        let play = format!("{}[[task]]\nping = {{}}\n", head(&self.pattern, "fetch", None));
+        let mut input = input(&self.common, "fetch", What::Text(play), &mut problems)?;
+        let run = runner::new_run_id();
+        let prepared = engine::prepare(&mut input, &run, &mut problems);
+        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
+            return Ok(exit);
+        }
+        if prepared.hosts.is_empty() {
+            super::complain("error: no host matched; nothing was done");
+            return Ok(super::NO_HOST);
+        }
+        let journal = runner::begin_journal(&mut input, &run, Some(Note { reason: self.reason, ..Note::default() }))?;
+        let wanted = engine::Fetch { paths: self.paths, folder: folder.into() };
+        let (exit, ()) = runner::watched(Some(&self.common.show), false, journal, None, |events, stop| async move {
+            (engine::fetch(input, prepared.hosts, wanted, run, events, stop).await, ())
+        })?;
+        Ok(exit)
     }
 }
 

@@ -66,6 +66,8 @@ enum Command {
     Script(adhoc::Script),
     /// Copy files to hosts, with a backup of what was there.
     Push(adhoc::Push),
+    /// Copy files from hosts, each host's into a folder of its own.
+    Fetch(adhoc::Fetch),
     /// Log in to hosts and say which of them can be worked on.
     Ping(ping::Ping),
     /// Show the keys of hosts in one table, and add the new ones to known_hosts.
@@ -111,6 +113,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Do(one) => one.run(),
         Command::Script(script) => script.run(),
         Command::Push(push) => push.run(),
+        Command::Fetch(fetch) => fetch.run(),
         Command::Ping(ping) => ping.run(),
         Command::HostKeys(keys) => keys.run(),
         Command::Facts(facts) => facts.run(),

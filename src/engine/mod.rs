@@ -4,10 +4,12 @@
 //! What happens is told as events. Shell text and SSH are other rooms' business.
 
 mod again;
+mod beneath;
 mod blame;
 mod commit;
 mod confirm;
 mod facts;
+mod fetch;
 mod handlers;
 mod landing;
 mod ledger;
@@ -47,6 +49,7 @@ use crate::template::Layer;
 
 pub use blame::{Told, blame};
 pub use facts::COLLECTORS;
+pub use fetch::{Fetch, fetch};
 pub use look::{Looked, ShownKey, Standing, look, ways, why};
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};

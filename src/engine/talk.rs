@@ -144,7 +144,7 @@ impl Walker {
     }
 
     /// Logs in, unless that has been done. A server that has no room at the moment is given time.
-    async fn connect(&mut self) -> Result<(), Halt> {
+    pub(super) async fn connect(&mut self) -> Result<(), Halt> {
         if self.link.is_some() {
             return Ok(());
         }

@@ -55,6 +55,8 @@ pub enum HostFailure {
     #[error("{0}")]
     Upload(String),
     #[error("{0}")]
+    Download(String),
+    #[error("{0}")]
     Shell(String),
     #[error("{0}")]
     Become(String),
@@ -120,7 +122,7 @@ impl HostFailure {
             Self::Algorithms { .. } => Stage::KeyExchange,
             Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::HostKeyRevoked { .. } | Self::HostCertificate { .. } | Self::KnownHosts(_) => Stage::HostKey,
             Self::Login { .. } | Self::PasswordExpired { .. } | Self::Prompt { .. } | Self::Key(_) => Stage::Login,
-            Self::Channel(_) | Self::Upload(_) | Self::Shell(_) | Self::Lost(_) | Self::Damage(_) | Self::Interrupted => Stage::Shell,
+            Self::Channel(_) | Self::Upload(_) | Self::Download(_) | Self::Shell(_) | Self::Lost(_) | Self::Damage(_) | Self::Interrupted => Stage::Shell,
             Self::Become(_) => Stage::Become,
         }
     }

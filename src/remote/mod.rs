@@ -3,6 +3,7 @@
 //! [`Link::open`] logs in; [`Shell::open`] starts a shell there; [`Shell::flight`] sends frames and gives back what
 //! became of each. Nothing here knows what a task or a module is.
 
+mod download;
 mod failure;
 mod flight;
 mod frame;
@@ -15,6 +16,7 @@ mod ssh;
 mod upload;
 pub mod wire;
 
+pub use download::download;
 pub use failure::HostFailure;
 pub use flight::{Outcome, Result as FrameResult, Stop};
 pub use frame::{Frame, Guarded, Library, Verb, Watch};

@@ -116,7 +116,7 @@ async fn both(
 
 /// Waits until the script is there, and gives the password if that is asked for, once. Nothing else may reach the
 /// command before.
-async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
+pub(super) async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let (which, name) = (user.method.name(), &user.user);
     let answered = async {

@@ -189,3 +189,39 @@ fn every_command_is_in_the_journal() {
     let text = String::from_utf8_lossy(&command.output().expect("the program runs").stdout).into_owned();
     assert!(text.contains(" run ") && text.contains("hotfix 7"), "{text}");
 }
+
+#[test]
+fn files_are_fetched_into_a_folder_per_host() {
+    let fleet = two();
+    let large: Vec<u8> = (0..700_000_u32).map(|at| u8::try_from(at % 253).expect("small")).collect();
+    for host in ["alpha", "beta"] {
+        std::fs::create_dir(fleet.host(host).home.join("a b")).expect("a folder");
+        std::fs::write(fleet.host(host).home.join("a b/log"), &large).expect("a file");
+    }
+    let into = fleet.folder.path().join("fetched");
+    let folder = into.display().to_string();
+    let ran = run(&fleet, &["fetch", "all", "~/a b/log", &folder]);
+    assert_eq!((ran.exit, ran.outcomes("beta")), (0, vec!["changed"]), "{}", ran.document);
+    assert_eq!(std::fs::read(into.join("beta/a b/log")).expect("the file"), large);
+    assert_eq!(run(&fleet, &["fetch", "all", "~/a b/log", &folder]).outcomes("beta"), ["ok"]);
+    let ran = run(&fleet, &["fetch", "alpha", "~/missing", "~/a b", "/proc/self/mem", &folder]);
+    let said: Vec<&str> = (0..3).map(|at| ran.document["hosts"]["alpha"]["steps"][at]["message"].as_str().expect("a message")).collect();
+    assert!(ran.exit == 4 && said[0].contains("no such file") && said[1].contains("is a folder"), "{said:?}");
+    let left: Vec<_> = super::tree(&into).into_iter().filter(|(path, _)| path.contains(".mutate")).collect();
+    assert!(left.is_empty(), "{left:?}");
+    for (path, part) in [("relative", "no path on a host"), ("/a/../b", "could lead anywhere")] {
+        assert!(seen(&fleet, &["fetch", "all", path, &folder]).1.contains(part), "{path}");
+    }
+}
+
+#[test]
+fn a_fetch_that_breaks_off_leaves_nothing_here() {
+    let fleet = one();
+    std::fs::write(fleet.host("alpha").home.join("large"), vec![b'x'; 8 << 20]).expect("a file");
+    let into = fleet.folder.path().join("fetched");
+    fleet.host("alpha").close_at(40);
+    let ran = run(&fleet, &["fetch", "alpha", "~/large", &into.display().to_string()]);
+    assert_eq!(ran.exit, 5, "{}", ran.document);
+    let files: Vec<_> = super::tree(&into).into_iter().filter(|(path, _)| path.contains("large") || path.contains(".mutate")).collect();
+    assert!(files.is_empty(), "{files:?}");
+}

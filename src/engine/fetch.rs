@@ -1,0 +1,116 @@
+//! Files from hosts, each host's into a folder of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, watch};
+
+use super::beneath::{Draft, local_parts};
+use super::prepare::HostPlan;
+use super::schedule::{shared, side_by_side, summed, tell};
+use super::walk::{Halt, Walker, stopping};
+use super::{Input, Shared};
+use crate::event::{Event, Outcome, RunEnd, RunStart, Step, exit_code};
+use crate::remote::{Become, HostFailure, Stop, download};
+
+/// Which files to fetch, and where to.
+pub struct Fetch {
+    /// Paths on the hosts, from `/` or `~/`.
+    pub paths: Vec<String>,
+    /// The folder here; below it each host has one, and there the file has its whole path.
+    pub folder: PathBuf,
+}
+
+impl Fetch {
+    /// Where a file of a host comes to lie, below the folder.
+    ///
+    /// # Errors
+    /// What in the path could lead elsewhere.
+    pub fn place(host: &str, path: &str) -> Result<PathBuf, String> {
+        Ok(Path::new(host).join(local_parts(path)?))
+    }
+}
+
+/// Fetches files from hosts, many at once.
+pub async fn fetch(
+    input: Input,
+    plans: BTreeMap<String, HostPlan>,
+    wanted: Fetch,
+    run: String,
+    events: mpsc::UnboundedSender<Event>,
+    stop: watch::Receiver<Stop>,
+) -> u8 {
+    let begun = Instant::now();
+    let shared = shared(input, run, events, stop.clone());
+    let hosts: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| plans.contains_key(*name)).cloned().collect();
+    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: hosts.clone(), check: false }));
+    tell(&shared, Event::Batch { hosts });
+    let wanted = Arc::new(wanted);
+    let work = plans.into_iter().map(|(name, plan)| (name, plan, wanted.clone())).collect();
+    let ends = side_by_side(&shared, work, |mut walker, wanted| async move {
+        walker.tell(Event::HostStart { host: walker.name.clone() });
+        if let Err(halt) = all(&mut walker, &wanted).await {
+            match halt {
+                Halt::Host(failure) => walker.host_failure(&failure),
+                _ => walker.interrupted("interrupted"),
+            }
+        }
+        walker.end().await
+    })
+    .await;
+    let exit = exit_code(&ends, *stop.borrow() != Stop::No);
+    tell(&shared, Event::RunEnd(RunEnd { totals: summed(&ends), exit, time: begun.elapsed() }));
+    exit
+}
+
+async fn all(walker: &mut Walker, wanted: &Fetch) -> Result<(), Halt> {
+    let user = as_whom(&walker.shared, &walker.plan);
+    walker.connect().await?;
+    for (number, path) in wanted.paths.iter().enumerate() {
+        let begun = Instant::now();
+        let (outcome, message) = match one(walker, user.as_ref(), path, &wanted.folder).await {
+            Ok(found) => found,
+            Err(HostFailure::Download(reason)) => (Outcome::Failed, reason),
+            Err(HostFailure::Interrupted) => return Err(Halt::Stopped),
+            Err(other) => return Err(Halt::Host(other)),
+        };
+        *walker.totals.entry(outcome).or_default() += 1;
+        walker.worsen(outcome);
+        let step = Step {
+            host: walker.name.clone(),
+            play: "fetch".into(),
+            task: path.clone(),
+            module: "fetch".into(),
+            file: "command line".into(),
+            line: number + 1,
+            outcome,
+            message,
+            status: i32::from(outcome == Outcome::Failed),
+            time: begun.elapsed(),
+            ..Step::default()
+        };
+        walker.tell(Event::Step(Box::new(step)));
+    }
+    Ok(())
+}
+
+async fn one(walker: &Walker, user: Option<&Become>, path: &str, folder: &Path) -> Result<(Outcome, String), HostFailure> {
+    let place = Fetch::place(&walker.name, path).map_err(HostFailure::Download)?;
+    let here = |error: std::io::Error| HostFailure::Download(format!("`{}` cannot be written: {error}", folder.join(&place).display()));
+    let mut draft = Draft::begin(folder, &place).map_err(here)?;
+    let Some(link) = &walker.link else { return Err(HostFailure::Lost("not connected".into())) };
+    download(link, user, path.as_bytes(), |bytes| draft.write(bytes), stopping(walker.stop.clone())).await?;
+    let bytes = draft.bytes;
+    let is_new = draft.finish().map_err(here)?;
+    let outcome = if is_new { Outcome::Changed } else { Outcome::Ok };
+    Ok((outcome, format!("{} ({bytes} bytes)", folder.join(&place).display())))
+}
+
+fn as_whom(shared: &Shared, plan: &HostPlan) -> Option<Become> {
+    let login = &shared.input.options.login;
+    let wants = login.become_it || plan.settings.become_it == Some(true);
+    let user = login.become_user.clone().or_else(|| plan.settings.become_user.clone()).unwrap_or_else(|| "root".into());
+    (wants && user != plan.target.user).then(|| plan.become_as(&user, &shared.input.options))
+}
