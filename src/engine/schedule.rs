@@ -1,6 +1,6 @@
 //! Which hosts work at the same time: play by play, batch by batch, so many at once, and when to stop.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -59,12 +59,13 @@ pub async fn execute(
         hosts: order.clone(),
         check: options.check,
     }));
-    let mut fleet = Fleet { shared: shared.clone(), walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new() };
+    let mut fleet = Fleet { shared: shared.clone(), walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new(), wanted_later: HashSet::new() };
     for (name, plan) in prepared.hosts {
         fleet.walkers.insert(name.clone(), Walker::new(shared.clone(), plan, name));
     }
     let mut halted = false;
-    for at in &prepared.plays {
+    for (number, at) in prepared.plays.iter().enumerate() {
+        fleet.wanted_later = prepared.plays[number + 1..].iter().flat_map(|play| play.hosts.iter().cloned()).collect();
         if halted || *stop.borrow() != Stop::No {
             fleet.leave_out(&at.hosts);
             continue;
@@ -142,6 +143,15 @@ struct Fleet {
     walkers: BTreeMap<String, Walker>,
     ended: BTreeMap<String, HostEnd>,
     never_started: Vec<String>,
+    /// Hosts that a later play works on, and that stay connected until then.
+    wanted_later: HashSet<String>,
+}
+
+/// A host that has come to the end of a play.
+enum Played {
+    GoesOn(Walker),
+    /// Nothing more is to be done there.
+    Ended { end: HostEnd, has_failed: bool },
 }
 
 impl Fleet {
@@ -212,6 +222,7 @@ impl Fleet {
             let (forks, play, failures) = (forks.clone(), play.clone(), failures.clone());
             let stop = self.shared.stop.clone();
             let shared = self.shared.clone();
+            let is_wanted_later = self.wanted_later.contains(name);
             running.spawn(async move {
                 let permit = forks.acquire_owned().await;
                 if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), of_hosts) {
@@ -222,20 +233,27 @@ impl Fleet {
                 } else {
                     walker.interrupted("not started: the run was interrupted");
                 }
+                // What it has changed may have to be undone before it ends. Otherwise it makes room for others.
+                let played = if walker.goes_on() && is_wanted_later || walker.may_roll_back() {
+                    Played::GoesOn(walker)
+                } else {
+                    Played::Ended { has_failed: walker.has_failed(), end: walker.end().await }
+                };
                 drop(permit);
-                walker
+                played
             });
         }
         let mut failed = 0;
         while let Some(joined) = running.join_next().await {
-            let walker = heard(joined);
-            failed += usize::from(walker.has_failed());
-            // What it has changed may have to be undone before it ends.
-            if walker.goes_on() || walker.may_roll_back() {
-                self.walkers.insert(walker.name.clone(), walker);
-            } else {
-                let end = walker.end().await;
-                self.ended.insert(end.host.clone(), end);
+            match heard(joined) {
+                Played::GoesOn(walker) => {
+                    failed += usize::from(walker.has_failed());
+                    self.walkers.insert(walker.name.clone(), walker);
+                }
+                Played::Ended { end, has_failed } => {
+                    failed += usize::from(has_failed);
+                    self.ended.insert(end.host.clone(), end);
+                }
             }
         }
         failed

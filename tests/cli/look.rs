@@ -7,9 +7,12 @@ use super::{Faults, Fleet, Ran, one, read};
 
 /// An inventory that pins no keys; and where the controller looks for them.
 fn unpinned(fleet: &Fleet) -> PathBuf {
+    let path = fleet.folder.path().join("unpinned.toml");
+    if path.exists() {
+        return path;
+    }
     let text = std::fs::read_to_string(&fleet.inventory).expect("the inventory");
     let text: Vec<String> = text.lines().map(|line| line.split(", host_key").next().map_or_else(String::new, |rest| if rest == line { line.to_owned() } else { format!("{rest} }}") })).collect();
-    let path = fleet.folder.path().join("unpinned.toml");
     std::fs::write(&path, text.join("\n")).expect("an inventory");
     path
 }
@@ -98,6 +101,6 @@ fn the_way_to_a_host_is_told_up_to_where_it_ends() {
     assert_eq!(stages(&call(&unknown, &["ping", "--why"])).pop().expect("a step").0, "host key");
     let closed = one();
     let text = std::fs::read_to_string(unpinned(&closed)).expect("the inventory").replace(&closed.host("alpha").port.to_string(), "1");
-    std::fs::write(&closed.inventory, text).expect("an inventory");
+    std::fs::write(closed.folder.path().join("unpinned.toml"), text).expect("an inventory");
     assert_eq!(stages(&call(&closed, &["ping", "--why"])).pop().expect("a step").0, "port");
 }
