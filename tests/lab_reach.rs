@@ -1,0 +1,251 @@
+//! Ways to real hosts of the lab, and commands on many of them at once. `MUTATE_LAB` names the lab's script; without it
+//! nothing here runs.
+//!
+//! `lab up debian=3 busybox=1 oldssh=1 bastion=1 inner=20 many=1000` must have been done.
+
+#![allow(clippy::print_stdout, reason = "a test that did not run says so, and one that measures says what")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::Value;
+
+/// The tests share the hosts.
+static TURN: Mutex<()> = Mutex::new(());
+
+const KEY: &str = "/var/cache/mutate-lab/keys/id_ed25519";
+
+struct Lab {
+    script: PathBuf,
+    folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl Lab {
+    /// `None` when there is no lab, which is a failure where tests must not be left out.
+    fn new() -> Option<Self> {
+        let Some(script) = std::env::var_os("MUTATE_LAB") else {
+            println!("lab tests did not run: MUTATE_LAB is not set");
+            assert!(std::env::var("CI").as_deref() != Ok("true"), "lab tests did not run: MUTATE_LAB is not set");
+            return None;
+        };
+        if script == "later" {
+            println!("lab tests did not run: they run later, by themselves");
+            return None;
+        }
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let lab = Self { script: script.into(), folder: tempfile::tempdir().expect("a folder for the test"), _turn: turn };
+        let ssh = lab.folder.path().join(".ssh");
+        std::fs::create_dir_all(&ssh).expect("a folder");
+        std::fs::write(ssh.join("known_hosts"), lab.lab(&["inventory", "--format", "known-hosts"]).stdout).expect("a file");
+        lab.file("password", "labpw\n");
+        lab.file("wrong", "wrong\n");
+        Some(lab)
+    }
+
+    fn lab(&self, words: &[&str]) -> Output {
+        Command::new("python3").arg(&self.script).args(words).output().expect("the lab's script runs")
+    }
+
+    fn on(&self, host: &str, command: &str) -> String {
+        String::from_utf8_lossy(&self.lab(&["exec", host, "sh", "-c", command]).stdout).into_owned()
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    }
+
+    /// A path in the test's folder.
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn run(&self, inventory: &str, words: &[&str]) -> Value {
+        let inventory = self.file("inventory.toml", inventory);
+        let output = Command::new("python3")
+            .arg(&self.script)
+            .args(["run", "--", env!("CARGO_BIN_EXE_mutate"), words[0], "-i", &inventory, "--output", "json"])
+            .args(&words[1..])
+            .env("HOME", self.folder.path())
+            .env_remove("SSH_AUTH_SOCK")
+            .output()
+            .expect("mutate runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in the output of {words:?}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+}
+
+fn message<'a>(run: &'a Value, host: &str) -> &'a str {
+    run["hosts"][host]["message"].as_str().unwrap_or_default()
+}
+
+fn inventory(user: &str, more: &str) -> String {
+    format!("user = '{user}'\n{more}\n[hosts]\ndeb1 = '10.99.1.1'\n")
+}
+
+#[test]
+fn three_hundred_logins_go_through_one_bastion() {
+    let Some(lab) = Lab::new() else { return };
+    let mut hosts = String::new();
+    for host in 1..=20 {
+        // Servers with OpenSSH's own limits, each on many ports.
+        let ports = "f=/etc/ssh/sshd_config.d/ports.conf; [ -f $f ] || { { echo AddressFamily inet; for p in 22 $(seq 2201 2214); do echo Port $p; done; } >$f; systemctl restart ssh; }";
+        lab.on(&format!("in{host}"), ports);
+        for port in std::iter::once(22).chain(2201..=2214) {
+            hosts.push_str(&format!("h{host}-{port} = {{ address = '10.97.1.{host}', port = {port}, jump = 'bas1' }}\n"));
+        }
+    }
+    let inventory = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\nbas1 = '10.99.7.1'\n{hosts}");
+    let run = lab.run(&inventory, &["run", "h*", "-f", "300", "--", "hostname"]);
+    let failed: Vec<&str> = run["hosts"].as_object().expect("hosts").values().filter(|host| host["outcome"] != "changed").filter_map(|host| host["message"].as_str()).collect();
+    assert_eq!((run["exit"].as_u64(), run["totals"]["changed"].as_u64()), (Some(0), Some(300)), "{:?}", failed.first());
+}
+
+#[test]
+fn the_same_hosts_are_reached_by_the_users_own_ssh_config() {
+    let Some(lab) = Lab::new() else { return };
+    let config = "/run/mutate-lab/ssh_config";
+    let run = lab.run("[hosts]\ndeb1 = {}\nbb1 = {}\nin1 = {}\nbas1 = {}\n", &["ping", "all", "-F", config]);
+    assert_eq!(run["exit"], 0, "{run:#}");
+}
+
+#[test]
+fn passwords_are_taken_as_such_or_asked_for() {
+    let Some(lab) = Lab::new() else { return };
+    lab.lab(&["reset", "deb1"]);
+    let by_password = inventory("deploypw", "");
+    let (good, wrong) = (lab.path("password"), lab.path("wrong"));
+    assert_eq!(lab.run(&by_password, &["ping", "all", "--password-file", &good])["exit"], 0);
+    lab.on("deb1", "printf 'PasswordAuthentication no\\nKbdInteractiveAuthentication yes\\n' >/etc/ssh/sshd_config.d/kbd.conf; systemctl restart ssh");
+    let asked = lab.run(&by_password, &["ping", "all", "--why", "--password-file", &good]);
+    assert_eq!(asked["exit"], 0, "{asked:#}");
+    assert!(asked.to_string().contains("by keyboard-interactive"), "{asked:#}");
+    let refused = lab.run(&by_password, &["ping", "all", "--password-file", &wrong]);
+    assert!(refused["exit"] == 5 && message(&refused, "deb1").contains("keyboard-interactive"), "{refused:#}");
+    lab.on("deb1", "chage -d 0 deploypw");
+    let expired = lab.run(&by_password, &["ping", "all", "--password-file", &good]);
+    assert!(message(&expired, "deb1").contains("expired"), "{expired:#}");
+    let by_key = lab.run(&inventory("deploypw", &format!("key = '{KEY}'")), &["ping", "all"]);
+    assert!(message(&by_key, "deb1").contains("expired"), "{by_key:#}");
+    lab.lab(&["reset", "deb1"]);
+}
+
+#[test]
+fn each_way_to_become_works_or_says_why_not() {
+    let Some(lab) = Lab::new() else { return };
+    lab.lab(&["reset", "deb1"]);
+    let (good, wrong) = (lab.path("password"), lab.path("wrong"));
+    let keyed = |user: &str| inventory(user, &format!("key = '{KEY}'"));
+    let who = |user: &str, words: &[&str]| {
+        let run = lab.run(&keyed(user), &[&["run", "deb1"], words, &["--", "id -un; pwd"]].concat());
+        let said = run["hosts"]["deb1"]["steps"][0]["stdout"].as_str().unwrap_or_default().to_owned();
+        if said.is_empty() { message(&run, "deb1").to_owned() } else { said }
+    };
+    // To root, and to users who own nothing here.
+    assert_eq!(who("deploy", &["--become"]), "root\n/root\n");
+    assert_eq!(who("deploypw", &["--become-password-file", &good]), "root\n/root\n");
+    assert!(who("deploy", &["--become-user", "nobody"]).starts_with("nobody\n"));
+    assert!(who("root", &["--become-user", "nobody", "--become-method", "su"]).starts_with("nobody\n"));
+    assert_eq!(who("deploy", &["--become-user", "deploypw", "--become-method", "su", "--become-password-file", &good]), "deploypw\n/home/deploypw\n");
+    // A lecture comes before the prompt. A user without a password could not be asked for one.
+    lab.on("deb1", "echo nosudo:labpw | chpasswd; echo 'Defaults lecture=always' >/etc/sudoers.d/lecture");
+    assert_eq!(who("deploypw", &["--become-password-file", &good]), "root\n/root\n");
+    for (user, words, part) in [
+        ("deploypw", &["--become"][..], "wants a password"),
+        ("deploypw", &["--become-password-file", &wrong], "did not accept the password"),
+        ("nosudo", &["--become-password-file", &good], "does not allow this login"),
+        ("nosudo", &["--become"], "wants a password"),
+        ("deploytty", &["--become"], "requiretty"),
+        ("deploy", &["--become-user", "nobody-of-that-name"], "has no user"),
+        ("deploy", &["--become-method", "su", "--become-password-file", &wrong], "did not accept the password"),
+        ("deploy", &["--become-method", "su"], "wants a password"),
+        ("root", &["--become-user", "nobody-of-that-name", "--become-method", "su"], "has no user"),
+        ("deploy", &["--become-method", "doas"], "has no doas"),
+    ] {
+        let said = who(user, words);
+        assert!(said.contains(part), "{user} {words:?}: {said}");
+    }
+    lab.on("deb1", "printf '#!/bin/sh\\nsleep 40\\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo");
+    let slow = who("deploypw", &["--become-password-file", &good]);
+    assert!(slow.contains("did not answer within 15 s"), "{slow}");
+    lab.lab(&["reset", "deb1"]);
+}
+
+#[test]
+fn an_old_server_is_spoken_to_only_where_the_inventory_says_so() {
+    let Some(lab) = Lab::new() else { return };
+    let inventory = |more: &str| format!("user = 'root'\nkey = '{KEY}'\n[hosts]\nold1 = {{ address = '10.99.6.1'{more} }}\n");
+    let strict = lab.run(&inventory(""), &["ping", "all"]);
+    assert!(strict["exit"] == 5 && message(&strict, "old1").contains("legacy_ssh"), "{strict:#}");
+    assert_eq!(lab.run(&inventory(", legacy_ssh = true"), &["ping", "all"])["exit"], 0);
+}
+
+#[test]
+fn a_server_that_throttles_is_asked_again_until_it_has_room() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb3", "{ echo 'MaxStartups 1:50:2'; for p in 22 $(seq 2201 2207); do echo Port $p; done; } >/etc/ssh/sshd_config.d/few.conf; systemctl restart ssh");
+    let hosts: String = std::iter::once(22).chain(2201..=2207).map(|port| format!("h{port} = {{ address = '10.99.1.3', port = {port} }}\n")).collect();
+    let run = lab.run(&format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{hosts}"), &["run", "all", "--", "true"]);
+    assert_eq!((run["exit"].as_u64(), run["totals"]["changed"].as_u64()), (Some(0), Some(8)), "{run:#}");
+    lab.lab(&["reset", "deb3"]);
+}
+
+#[test]
+fn files_come_and_go() {
+    let Some(lab) = Lab::new() else { return };
+    let all = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\ndeb1 = '10.99.1.1'\nbb1 = '10.99.2.1'\nin1 = {{ address = '10.97.1.1', jump = 'bas1' }}\nbas1 = '10.99.7.1'\n");
+    let large: String = (0..200_000).map(|number| format!("{number}\n")).collect();
+    let source = lab.file("large", &large);
+    let pushed = lab.run(&all, &["push", "all", &source, "/root/large"]);
+    assert_eq!((&pushed["exit"], &pushed["totals"]["changed"]), (&0.into(), &4.into()), "{pushed:#}");
+    let into = lab.path("fetched");
+    let fetched = lab.run(&all, &["fetch", "all", "/root/large", &into]);
+    assert_eq!(fetched["exit"], 0, "{fetched:#}");
+    for host in ["deb1", "bb1", "in1", "bas1"] {
+        assert_eq!(std::fs::read_to_string(Path::new(&into).join(host).join("root/large")).expect("the file").len(), large.len(), "{host}");
+    }
+}
+
+#[test]
+fn one_frozen_and_three_cut_hosts_of_a_thousand_hold_nobody() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
+    let many: Vec<&Value> = hosts.iter().filter(|host| host["kind"] == "many").collect();
+    assert_eq!(many.len(), 1000, "`lab up many=1000` must have been done");
+    let mut inventory = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\ndeb2 = '10.99.1.2'\n");
+    for host in &many {
+        inventory.push_str(&format!("{} = '{}'\n", host["name"].as_str().expect("a name"), host["address"].as_str().expect("an address")));
+    }
+    let cut = ["m0003", "m0500", "m0999"];
+    for host in cut {
+        lab.lab(&["cut", host]);
+    }
+    lab.lab(&["freeze", "deb2"]);
+    let before = used();
+    let run = lab.run(&inventory, &["run", "all", "--", "hostname"]);
+    let after = used();
+    for host in cut {
+        lab.lab(&["mend", host]);
+    }
+    lab.lab(&["thaw", "deb2"]);
+    assert_eq!((run["exit"].as_u64(), run["totals"]["changed"].as_u64(), run["totals"]["unreachable"].as_u64()), (Some(5), Some(997), Some(4)), "{}", run["totals"]);
+    for (host, part) in [("m0003", "did not answer"), ("m0500", "did not answer"), ("m0999", "did not answer"), ("deb2", "does not finish the handshake")] {
+        assert!(message(&run, host).contains(part), "{host}: {}", message(&run, host));
+    }
+    println!("1,000 hosts: {:.2} ms of processor per host, {} MiB at most", (after.0 - before.0) * 1000.0 / 1000.0, after.1 >> 10);
+    assert!(after.1 >> 10 <= 128, "{} MiB", after.1 >> 10);
+}
+
+/// Seconds of processor that children have used, and the most memory that one of them had, in KiB.
+fn used() -> (f64, u64) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+    let seconds = |time: nix::sys::time::TimeVal| {
+        #[allow(clippy::cast_precision_loss, reason = "a few seconds")]
+        let seconds = time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        seconds
+    };
+    (seconds(usage.user_time()) + seconds(usage.system_time()), u64::try_from(usage.max_rss()).unwrap_or(0))
+}
