@@ -208,7 +208,7 @@ fn ssh_keygen_finds_the_same_lines() {
             let found = String::from_utf8_lossy(&output.stdout);
             let (plain, all) = (judges.key_text(), found.lines().filter(|line| !line.starts_with('#') && !line.starts_with('@')));
             let theirs = all.filter(|line| line.contains(&plain)).count();
-            let known = KnownHosts::read(&[file.clone()]).expect("a file");
+            let known = KnownHosts::read(std::slice::from_ref(&file)).expect("a file");
             let ours = known.keys(name, Some(port)).filter(|key| key.key_data() == judges.key.key_data()).count();
             if (theirs > 0) != (ours > 0) {
                 wrong.push(format!("{text:?} for {asked}: ssh-keygen finds {theirs} lines, we find {ours}"));

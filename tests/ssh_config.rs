@@ -140,3 +140,25 @@ fn ssh_is_started_once_for_hosts_of_which_the_same_is_said() {
     assert_eq!(count_for("Host web7\n  Port 2222\n"), 2);
     assert!(Path::new(&config).exists());
 }
+
+#[test]
+fn what_one_host_says_for_itself_is_not_said_for_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    std::fs::write(&config, "ServerAliveInterval 30\nHost b\n  User carl\n").expect("a file");
+    let config = SshConfig::read(&Choice::File(config), folder.path()).expect("a configuration");
+    let ask = |host: &str, user: Option<&str>, port| Question { host: host.into(), user: user.map(str::to_owned), port };
+    let questions = [ask("a", Some("root"), Some(2222)), ask("c", None, None), ask("d", Some("dan"), None), ask("b", None, None)];
+    let answers = config.answers(&questions).expect("answers");
+    let told: Vec<(Option<&str>, Option<u16>)> = questions.iter().map(|question| (answers[question].user.as_deref(), answers[question].port)).collect();
+    assert_eq!(told, [(None, None), (None, None), (None, None), (Some("carl"), None)]);
+}
+
+#[test]
+fn lists_that_add_to_the_usual_are_no_lists_of_their_own() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = folder.path().join("config");
+    std::fs::write(&config, "HostKeyAlgorithms +ssh-rsa\nPubkeyAcceptedAlgorithms +ssh-rsa\n").expect("a file");
+    let own = SshConfig::read_alone(&Choice::File(config), folder.path()).expect("a configuration");
+    assert_eq!(answer(&own, "a").host_key_algorithms, Some(vec!["+ssh-rsa".to_owned()]));
+}

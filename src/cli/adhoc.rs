@@ -224,7 +224,7 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
     };
     // Labelled lines are shown as they come; a report comes at the end.
     let live = gathering.live || matches!(form, Form::Labelled | Form::Bare);
-    common.show.outputs = Some(OutputView { form, live, color: false, raw: !stdout_is_terminal(), quiet: false });
+    common.show.outputs = Some(OutputView { form, live, color: false, raw: !stdout_is_terminal(), raw_stderr: !super::stderr_is_terminal(), quiet: false });
     let line = if task.fills { text(&task.command) } else { "\"{{ adhoc_command }}\"".to_owned() };
     let mut play = head(pattern, command, gathering.max_fail.as_deref());
     play.push_str(&format!("[[task]]\nname = {}\nchanged_when = true\n[task.shell]\nprobe = true\ncmd = {line}\n", text(&escaped(task.name))));
@@ -301,6 +301,7 @@ impl Fetch {
             super::complain("error: no host matched; nothing was done");
             return Ok(super::NO_HOST);
         }
+        super::unlock::keys(&input, prepared.hosts.values())?;
         let journal = runner::begin_journal(&mut input, &run, Some(Note { reason: self.reason, ..Note::default() }))?;
         let wanted = engine::Fetch { paths: self.paths, folder: folder.into() };
         let (exit, ()) = runner::watched(Some(&self.common.show), false, journal, None, |events, stop| async move {

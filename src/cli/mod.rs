@@ -14,6 +14,7 @@ mod resolve;
 mod rollback;
 mod runner;
 mod saved;
+mod unlock;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;

@@ -58,6 +58,7 @@ impl Ping {
             complain("error: no host matched; nothing was done");
             return Ok(super::NO_HOST);
         }
+        super::unlock::keys(&input, prepared.hosts.values())?;
         self.common.show.tells_why = true;
         let (exit, ()) = runner::watched(Some(&self.common.show), false, None, None, |events, stop| async move {
             (engine::why(input, prepared.hosts, run, events, stop).await, ())

@@ -45,6 +45,7 @@ pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Show
         complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
         return Ok(NO_HOST);
     }
+    super::unlock::keys(&input, prepared.hosts.values())?;
     let journal = begin_journal(&mut input, &run, note)?;
     let (exit, ()) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
         let (_, exit) = engine::execute(input, prepared, run, events, stop).await;
@@ -162,6 +163,8 @@ pub fn watched<T: Default, R: Future<Output = (u8, T)>>(
         let shown = if exit == 130 { tokio::time::timeout(Duration::from_millis(300), shown).await.ok().and_then(Result::ok) } else { shown.await.ok() };
         (exit, came, shown.unwrap_or_default())
     });
+    // A lookup of a name, or a reader that takes nothing more, must not hold the end up.
+    runtime.shutdown_background();
     let mut is_lame = shown.is_lame;
     let trouble = shown.trouble.is_some();
     if let Some(error) = shown.trouble {

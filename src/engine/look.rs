@@ -79,8 +79,10 @@ pub async fn look(input: &Input, targets: Vec<Target>) -> Vec<Looked> {
                 let pinned = &target.host_key.pinned;
                 let text = key.to_openssh().unwrap_or_default();
                 let is_pinned = |pin: &String| pin.split_whitespace().take(2).eq(text.split_whitespace().take(2));
-                let standing = if !pinned.is_empty() {
-                    if pinned.iter().any(is_pinned) { Standing::Known } else { Standing::Refused("the inventory pins another one".into()) }
+                let standing = if pinned.iter().any(is_pinned) {
+                    Standing::Known
+                } else if pinned.iter().next().is_some() {
+                    Standing::Refused("the inventory pins another one".into())
                 } else {
                     match known.check(name, port, &key, None) {
                         Ok(()) => Standing::Known,
@@ -95,7 +97,7 @@ pub async fn look(input: &Input, targets: Vec<Target>) -> Vec<Looked> {
                     fingerprint: fingerprint(&key),
                     standing,
                     line: host_key_line(name, port, &key),
-                    file: target.host_key.files.first().cloned(),
+                    file: target.host_key.own_file.clone(),
                 })
             });
             (place, Looked { name: target.name.clone(), address: target.address.clone(), port: target.port, key })

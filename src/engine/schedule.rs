@@ -149,7 +149,7 @@ struct Fleet {
 
 /// A host that has come to the end of a play.
 enum Played {
-    GoesOn(Walker),
+    GoesOn(Box<Walker>),
     /// Nothing more is to be done there.
     Ended { end: HostEnd, has_failed: bool },
 }
@@ -235,7 +235,7 @@ impl Fleet {
                 }
                 // What it has changed may have to be undone before it ends. Otherwise it makes room for others.
                 let played = if walker.goes_on() && is_wanted_later || walker.may_roll_back() {
-                    Played::GoesOn(walker)
+                    Played::GoesOn(Box::new(walker))
                 } else {
                     Played::Ended { has_failed: walker.has_failed(), end: walker.end().await }
                 };
@@ -248,7 +248,7 @@ impl Fleet {
             match heard(joined) {
                 Played::GoesOn(walker) => {
                     failed += usize::from(walker.has_failed());
-                    self.walkers.insert(walker.name.clone(), walker);
+                    self.walkers.insert(walker.name.clone(), *walker);
                 }
                 Played::Ended { end, has_failed } => {
                     failed += usize::from(has_failed);

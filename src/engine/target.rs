@@ -187,7 +187,7 @@ impl<'a> Targets<'a> {
         let chain = if written { &draft.settings.jump } else { &said.proxy_jump };
         if chain.is_empty() {
             let Some(command) = &said.proxy_command else { return Route::Direct };
-            return match tokens.fill(command) {
+            return match tokens.command(command) {
                 Ok(command) => Route::Command(command),
                 Err(reason) => {
                     self.refuse(draft.name, &reason);
@@ -259,6 +259,7 @@ impl<'a> Targets<'a> {
         HostKey {
             pinned: draft.settings.host_key.clone(),
             accept_new: user.first().filter(|_| accepts).cloned(),
+            own_file: user.first().cloned(),
             files: user.into_iter().chain(machine).collect(),
             alias: said.host_key_alias.clone(),
         }

@@ -38,7 +38,10 @@ pub async fn download(
         Some(user) => {
             let (command, signs) = as_user(user, SEND, &arguments, &random_word());
             let (mut input, mut events) = link.start(&command).await?;
-            become_first(user, &signs, &mut input, &mut events).await?;
+            if let Err(failure) = become_first(user, &signs, &mut input, &mut events).await {
+                input.close().await;
+                return Err(failure);
+            }
             (input, events)
         }
     };

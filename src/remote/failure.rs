@@ -16,6 +16,8 @@ pub enum HostFailure {
     ConnectTimeout { address: String, port: u16, limit: Duration },
     #[error("no SSH login within {} s; the server at {address} accepts connections but does not finish the handshake", .limit.as_secs())]
     LoginTimeout { address: String, limit: Duration },
+    #[error("no login within {} s; the server at {address} has shown its key, and then the login did not end: an agent may wait for somebody, the server's accounts may be slow, or it wants the password to be changed", .limit.as_secs())]
+    LoginSlow { address: String, limit: Duration },
     #[error("the server at {address} does not speak SSH as expected: {reason}")]
     Handshake { address: String, reason: String },
     #[error("the server at {address} port {port} closes new connections before it speaks SSH{}; it may be throttling logins (MaxStartups, PerSourcePenalties) or refusing this address", said_in_brackets(.said))]
@@ -74,9 +76,16 @@ impl HostFailure {
         match self {
             Self::Throttled { .. } => true,
             // What a jump host says of itself has been waited for already.
-            Self::Jump { cause, .. } => matches!(**cause, Self::Tunnel { .. }) && cause.may_pass(),
             _ => false,
         }
+    }
+
+    /// Whether somebody said no: to ask again would not help, and may lock the account.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Login { .. } | Self::Key(_) | Self::Prompt { .. } | Self::PasswordExpired { .. } | Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::HostKeyRevoked { .. } | Self::HostCertificate { .. }
+        )
     }
 
     /// Why a jump host made no connection, from the code of RFC 4254 §5.1.
@@ -121,7 +130,7 @@ impl HostFailure {
             Self::LoginTimeout { .. } | Self::Handshake { .. } | Self::Throttled { .. } => Stage::Banner,
             Self::Algorithms { .. } => Stage::KeyExchange,
             Self::HostKeyUnknown { .. } | Self::HostKeyChanged { .. } | Self::HostKeyRevoked { .. } | Self::HostCertificate { .. } | Self::KnownHosts(_) => Stage::HostKey,
-            Self::Login { .. } | Self::PasswordExpired { .. } | Self::Prompt { .. } | Self::Key(_) => Stage::Login,
+            Self::Login { .. } | Self::LoginSlow { .. } | Self::PasswordExpired { .. } | Self::Prompt { .. } | Self::Key(_) => Stage::Login,
             Self::Channel(_) | Self::Upload(_) | Self::Download(_) | Self::Shell(_) | Self::Lost(_) | Self::Damage(_) | Self::Interrupted => Stage::Shell,
             Self::Become(_) => Stage::Become,
         }

@@ -50,6 +50,8 @@ pub struct HostKey {
     pub files: Vec<PathBuf>,
     /// The name that stands there in place of address and port.
     pub alias: Option<String>,
+    /// The user's own file among them, to which new keys may be added.
+    pub own_file: Option<PathBuf>,
     /// A file to which keys that are not known yet are added without asking.
     pub accept_new: Option<PathBuf>,
 }

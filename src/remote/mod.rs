@@ -24,5 +24,5 @@ pub use link::{HostKey, Link, Method, Route, Target};
 pub use opening::{Become, BecomeMethod, without_comments};
 pub use reach::{Reach, back_off};
 pub use shell::{Listener, Pending, Shell};
-pub use ssh::{Agent, Algorithms, Alive, Identity, Keyring, KnownHosts, Stage, Trail, add_host_keys, fingerprint, host_key_line, host_key_of, usual_keys};
+pub use ssh::{Agent, Algorithms, Alive, Identity, Keyring, KnownHosts, Stage, Trail, add_host_keys, agent_has, fingerprint, host_key_line, host_key_of, learn_host_key, usual_keys};
 pub use upload::upload;

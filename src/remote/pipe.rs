@@ -25,6 +25,11 @@ pub enum Input {
     Local(Option<ChildStdin>, u32),
 }
 
+/// A host that takes no byte for so long is taken for lost. A task may well read nothing for a while, but what it is sent
+/// fits into the window of the channel.
+const STALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long taking leave of a channel may last.
+const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
 /// How long the last output may lag behind the exit status.
 const AFTER_STATUS: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -37,6 +42,11 @@ impl Input {
     /// # Errors
     /// [`HostFailure::Lost`] when the other side has gone.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), HostFailure> {
+        let written = tokio::time::timeout(STALL_LIMIT, self.write_all(bytes)).await;
+        written.unwrap_or_else(|_| Err(HostFailure::Lost(format!("the host took nothing for {} s", STALL_LIMIT.as_secs()))))
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> Result<(), HostFailure> {
         let lost = |reason: String| HostFailure::Lost(reason);
         match self {
             Self::Ssh(channel) => {
@@ -55,7 +65,7 @@ impl Input {
         match self {
             Self::Ssh(channel) => {
                 // A channel that is closed already needs no end.
-                let _ended = channel.eof().await;
+                let _ended = tokio::time::timeout(CLOSE_LIMIT, channel.eof()).await;
             }
             // Only dropping it closes the pipe.
             Self::Local(stdin, _) => drop(stdin.take()),
@@ -66,7 +76,7 @@ impl Input {
     pub async fn close(&mut self) {
         match self {
             Self::Ssh(channel) => {
-                let _ended = channel.close().await;
+                let _ended = tokio::time::timeout(CLOSE_LIMIT, channel.close()).await;
             }
             Self::Local(stdin, pid) => {
                 drop(stdin.take());

@@ -62,7 +62,8 @@ impl Reach {
         let mut slot = slot.lock().await;
         match &*slot {
             Jump::Open(session) if !session.is_closed() => return Ok(session.clone()),
-            Jump::Failed(failure, when) if when.elapsed() < REMEMBERED => return Err(failure.clone()),
+            // What was refused is not tried again by anybody of this run.
+            Jump::Failed(failure, when) if failure.is_refusal() || when.elapsed() < REMEMBERED => return Err(failure.clone()),
             _ => {}
         }
         let mut tries = 0;

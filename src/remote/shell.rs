@@ -116,7 +116,11 @@ impl Shell {
         let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
         if !waits {
             // Nothing here ever asks for a password, so nothing can fall into wrong hands.
-            input.write(&rest).await?;
+            let written = tokio::time::timeout(HELLO_LIMIT, input.write(&rest)).await;
+            if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user))) {
+                input.close().await;
+                return Err(failure);
+            }
         }
         let mut shell = Self {
             input,

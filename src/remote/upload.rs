@@ -34,7 +34,10 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
         Some(user) => {
             let (command, signs) = as_user(user, RECEIVE, &arguments, &random_word());
             let (mut input, mut events) = link.start(&command).await?;
-            become_first(user, &signs, &mut input, &mut events).await?;
+            if let Err(failure) = become_first(user, &signs, &mut input, &mut events).await {
+                input.close().await;
+                return Err(failure);
+            }
             (input, events)
         }
     };
@@ -95,7 +98,8 @@ fn not_taken(path: &[u8], said: &str) -> String {
 fn said(event: Event, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> ControlFlow<()> {
     match event {
         Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
-        Event::Stderr(more) if stderr.len() < 4096 => stderr.extend(more),
+        // A banner may be long; what matters stands at its end.
+        Event::Stderr(more) if stderr.len() < 64 << 10 => stderr.extend(more),
         Event::Closed(_) => return ControlFlow::Break(()),
         _ => {}
     }

@@ -31,8 +31,9 @@ pub struct OutputView {
     /// Lines are shown as they come, too.
     pub live: bool,
     pub color: bool,
-    /// Whoever reads is a program, which gets every byte as it is.
+    /// Whoever reads stdout, or stderr, is a program, which gets every byte as it is.
     pub raw: bool,
+    pub raw_stderr: bool,
     /// No summary unless something failed.
     pub quiet: bool,
 }
@@ -81,8 +82,14 @@ impl Outputs {
         if self.view.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn shown(&self, bytes: &[u8]) -> Vec<u8> {
-        if self.view.raw { bytes.to_vec() } else { safe(bytes).into_bytes() }
+    fn shown(&self, bytes: &[u8], raw: bool) -> Vec<u8> {
+        if raw { bytes.to_vec() } else { safe(bytes).into_bytes() }
+    }
+
+    fn label(&self, host: &str, is_stderr: bool) -> String {
+        let name = safe(host.as_bytes());
+        // Colours are for the stream that they were asked for.
+        if is_stderr && self.view.raw_stderr { name } else { self.styled(&name, if is_stderr { "31" } else { "36" }) }
     }
 
     fn names(hosts: &[String]) -> String {
@@ -91,10 +98,10 @@ impl Outputs {
 
     /// One line of a host.
     fn line(&mut self, host: &str, is_stderr: bool, line: &[u8]) {
-        let text = self.shown(line);
+        let text = self.shown(line, if is_stderr { self.view.raw_stderr } else { self.view.raw });
         let label = match self.view.form {
             Form::Bare => String::new(),
-            _ if self.several || self.view.form == Form::Labelled => format!("{}: ", self.styled(&safe(host.as_bytes()), if is_stderr { "31" } else { "36" })),
+            _ if self.several || self.view.form == Form::Labelled => format!("{}: ", self.label(host, is_stderr)),
             _ => String::new(),
         };
         let to = if is_stderr { &mut self.err } else { &mut self.out };
@@ -151,10 +158,8 @@ impl Outputs {
                 self.lines(&step.host, true, &said.stderr);
                 self.flush();
             }
-            Form::Folded | Form::Compared => {
-                if !said.stdout.is_empty() || !said.stderr.is_empty() {
-                    self.groups.entry(said).or_default().push(step.host.clone());
-                }
+            Form::Folded | Form::Compared if !said.stdout.is_empty() || !said.stderr.is_empty() => {
+                self.groups.entry(said).or_default().push(step.host.clone());
             }
             _ => {}
         }
@@ -192,7 +197,7 @@ impl Outputs {
             }
             let body = bytes.strip_suffix(b"\n").unwrap_or(bytes);
             for line in body.split(|byte| *byte == b'\n') {
-                let text = self.shown(line);
+                let text = self.shown(line, self.view.raw);
                 let mark = if mark.is_empty() { String::new() } else { self.styled(mark, "31") };
                 let _gone = self.out.write_all(mark.as_bytes()).and_then(|()| self.out.write_all(&text)).and_then(|()| self.out.write_all(b"\n"));
             }

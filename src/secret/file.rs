@@ -72,6 +72,6 @@ mod tests {
     #[test]
     fn a_program_is_asked() {
         assert_eq!(with_mode("#!/bin/sh\necho hunter2\n", 0o700).expect("a secret").expose(), "hunter2");
-        assert!(with_mode("#!/bin/sh\nexit 3\n", 0o700).expect_err("a failure").contains("3"));
+        assert!(with_mode("#!/bin/sh\nexit 3\n", 0o700).expect_err("a failure").contains('3'));
     }
 }

@@ -10,6 +10,8 @@ mod tokens;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
+
 use oracle::Oracle;
 use read::Files;
 pub use read::glob;
@@ -87,7 +89,7 @@ impl SshConfig {
     pub fn read(choice: &Choice, home: &Path) -> Result<Self, String> {
         let files = match choice {
             Choice::None => return Ok(Self::default()),
-            Choice::File(path) => Files::read(&[path.clone()], home, true)?,
+            Choice::File(path) => Files::read(std::slice::from_ref(path), home, true)?,
             Choice::Usual => Files::read(&[home.join(".ssh/config"), "/etc/ssh/ssh_config".into()], home, false)?,
         };
         let oracle = if files.says_something() { Oracle::find(choice, home) } else { None };
@@ -120,16 +122,18 @@ impl SshConfig {
             return Ok(answers);
         };
         // Hosts that fit the same `Host` lines get the same answer, but for what is made from their names.
-        let mut classes: HashMap<(Vec<usize>, Option<Question>), Vec<&Question>> = HashMap::new();
+        let mut classes: IndexMap<(Vec<usize>, Option<Question>), Vec<&Question>> = IndexMap::new();
         for question in questions {
             let own = self.files.is_conditional().then(|| question.clone());
             classes.entry((self.files.fitting(&question.host), own)).or_default().push(question);
         }
         classes.retain(|(blocks, own), _| own.is_some() || self.files.say_something(blocks));
-        let asked: Vec<&Question> = classes.values().filter_map(|all| all.first().copied()).collect();
-        let heard = oracle.ask(&asked)?;
-        for all in classes.into_values() {
-            let Some(answer) = all.first().and_then(|first| heard.get(*first)) else { continue };
+        // What one of them says for itself must not become the others' answer.
+        let asked = |own: &Option<Question>, all: &[&Question]| own.clone().unwrap_or_else(|| Question { host: all[0].host.clone(), user: None, port: None });
+        let questions: Vec<Question> = classes.iter().map(|((_, own), all)| asked(own, all)).collect();
+        let heard = oracle.ask(&questions.iter().collect::<Vec<_>>())?;
+        for ((_, own), all) in classes {
+            let Some(answer) = heard.get(&asked(&own, &all)) else { continue };
             let template = if all.len() > 1 { self.files.host_name_template(&all[0].host) } else { None };
             for question in &all {
                 let mut own = answer.clone();

@@ -178,7 +178,11 @@ pub fn from_lines(lines: &[(&str, &[String])]) -> Result<Answer, String> {
         let number = || value.parse::<u64>().map_err(|_| bad("number"));
         let yes = value.eq_ignore_ascii_case("yes") || value.eq_ignore_ascii_case("true");
         let no = value.eq_ignore_ascii_case("no") || value.eq_ignore_ascii_case("false");
-        let list = || Some(value.split(',').map(str::to_owned).collect::<Vec<_>>());
+        // `ssh -G` has resolved what is added to, taken from or put before OpenSSH's own list; here the prefix stays.
+        let list = || {
+            let (prefix, names) = value.split_at(usize::from(value.starts_with(['+', '-', '^'])));
+            Some(names.split(',').map(|name| format!("{prefix}{name}")).collect::<Vec<_>>())
+        };
         match *keyword {
             "hostname" => answer.host_name = Some(value.to_owned()),
             "port" => answer.port = Some(value.parse().ok().filter(|port| *port > 0).ok_or_else(|| bad("port"))?),
@@ -337,7 +341,9 @@ fn included(pattern: &str, context: &Context<'_>) -> Vec<PathBuf> {
     for part in path.components().skip(1) {
         let name = part.as_os_str().to_string_lossy();
         if !name.contains(['*', '?']) {
-            found.iter_mut().for_each(|folder| folder.push(part));
+            for folder in &mut found {
+                folder.push(part);
+            }
             continue;
         }
         let mut next = Vec::new();

@@ -66,6 +66,15 @@ impl Tokens<'_> {
         Ok(filled)
     }
 
+    /// Fills a command; what stands after a `$` is for the shell that reads it.
+    ///
+    /// # Errors
+    /// A token that does not exist.
+    pub fn command(&self, text: &str) -> Result<String, String> {
+        let parts: Result<Vec<String>, String> = text.split('$').map(|part| self.fill(part)).collect();
+        Ok(parts?.join("$"))
+    }
+
     /// Fills a path, where `~/` is the home folder.
     ///
     /// # Errors

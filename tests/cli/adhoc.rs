@@ -28,9 +28,9 @@ fn a_command_has_its_status_and_both_streams() {
 #[test]
 fn a_command_is_taken_as_it_stands() {
     let fleet = one();
-    let ran = run(&fleet, &["run", "alpha", "--", "echo '{{.Names}} {% x %}' \"$HOME\" | tr N n; yes | head -1"]);
+    let ran = run(&fleet, &["run", "alpha", "--", "echo '{{.Names}} {% x %}' | tr N n; echo \"$HOME\"; yes | head -1"]);
     let home = fleet.host("alpha").home.display().to_string();
-    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["steps"][0]["stdout"]), (0, &format!("{{{{.names}}}} {{% x %}} {home}\ny\n").into()), "{}", ran.document);
+    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["steps"][0]["stdout"]), (0, &format!("{{{{.names}}}} {{% x %}}\n{home}\ny\n").into()), "{}", ran.document);
     let filled = run(&fleet, &["run", "alpha", "--template", "--", "echo {{ host.name }}"]);
     assert_eq!(filled.document["hosts"]["alpha"]["steps"][0]["stdout"], "alpha\n");
 }

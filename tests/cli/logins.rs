@@ -360,3 +360,20 @@ fn no_more_than_three_keys_are_shown_to_a_server() {
     assert_eq!(ran.exit, 5);
     assert!(message(&ran, "alpha").contains("no more than 3 keys"), "{}", ran.document);
 }
+
+#[test]
+fn a_flood_behind_a_jump_host_drowns_nobody_else() {
+    let fleet = Fleet::start(&["bastion", "flood", "calm1", "calm2"], &Faults::default());
+    let key = fleet.folder.path().join("id_ed25519").display().to_string();
+    let inventory = with_settings(&fleet, &format!("user = 'practice'\nkey = '{key}'\njump = 'bastion'"), &|_| String::new());
+    let mut command = Command::new(super::program());
+    command.args(["run", "flood,calm1,calm2", "--output", "json", "-i"]).arg(&inventory);
+    command.args(["--", "case $PWD in *flood) head -c 60000000 /dev/zero | tr '\\0' x;; *) echo calm;; esac"]);
+    command.env_clear().env("HOME", fleet.folder.path()).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    let ran = read(command.output().expect("the program runs"));
+    assert_eq!((ran.exit, &ran.document["hosts"]["calm2"]["steps"][0]["stdout"]), (0, &"calm\n".into()), "{}", ran.stderr);
+    let flood = ran.document["hosts"]["flood"]["steps"][0]["stdout"].as_str().expect("text");
+    assert!(flood.len() < 200_000 && flood.contains("bytes left out"), "{}", flood.len());
+    let memory = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).expect("the system counts").max_rss() >> 10;
+    assert!(memory < 160, "{memory} MiB");
+}

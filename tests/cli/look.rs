@@ -104,3 +104,19 @@ fn the_way_to_a_host_is_told_up_to_where_it_ends() {
     std::fs::write(closed.folder.path().join("unpinned.toml"), text).expect("an inventory");
     assert_eq!(stages(&call(&closed, &["ping", "--why"])).pop().expect("a step").0, "port");
 }
+
+#[test]
+fn a_key_that_was_accepted_as_new_is_not_replaced_by_another_in_the_same_run() {
+    use mutate::remote::{HostFailure, learn_host_key};
+    use russh::keys::PublicKey;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("known_hosts");
+    let key = |text: &str| PublicKey::from_openssh(text).expect("a key");
+    let one = key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ");
+    let other = key("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X");
+    learn_host_key(&path, "web1", Some(22), &one).expect("it is new");
+    learn_host_key(&path, "web1", Some(22), &one).expect("it is known");
+    assert!(matches!(learn_host_key(&path, "web1", Some(22), &other), Err(HostFailure::HostKeyChanged { .. })));
+    assert_eq!(std::fs::read_to_string(&path).expect("a file").lines().count(), 1);
+    learn_host_key(std::path::Path::new("/dev/null"), "web1", Some(22), &one).expect("nothing is to be remembered");
+}

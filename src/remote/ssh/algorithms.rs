@@ -48,12 +48,14 @@ pub fn config(target: &Target, on_file: &[Algorithm], by_certificate: bool) -> R
     let mut cipher = vec![
         cipher::AES_256_GCM,
         cipher::AES_128_GCM,
-        cipher::CHACHA20_POLY1305,
         cipher::AES_256_CTR,
         cipher::AES_192_CTR,
         cipher::AES_128_CTR,
+        cipher::CHACHA20_POLY1305,
     ];
-    let mut mac = vec![mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM, mac::HMAC_SHA512, mac::HMAC_SHA256];
+    // chacha20 and the -etm codes come last: with a server that knows no strict key exchange somebody between could cut
+    // the first packets out of them (CVE-2023-48795).
+    let mut mac = vec![mac::HMAC_SHA512, mac::HMAC_SHA256, mac::HMAC_SHA512_ETM, mac::HMAC_SHA256_ETM];
     if target.legacy {
         kex.extend([kex::DH_G14_SHA1, kex::DH_GEX_SHA1, kex::DH_G1_SHA1]);
         key.push(Algorithm::Rsa { hash: None });
@@ -107,6 +109,21 @@ impl Default for Alive {
 /// Ours as far as the user allows them, in the user's order.
 fn chosen<T: Clone>(ours: Vec<T>, name: impl Fn(&T) -> String, wanted: Option<&[String]>, keyword: &str, target: &Target) -> Result<Vec<T>, HostFailure> {
     let Some(wanted) = wanted else { return Ok(ours) };
+    let named = |prefix: char| -> Vec<&str> { wanted.iter().filter_map(|word| word.strip_prefix(prefix)).collect() };
+    match wanted.first().and_then(|word| word.chars().next()) {
+        // What is to be added we have, or it is too old.
+        Some('+') => return Ok(ours),
+        Some('-') => {
+            let without = named('-');
+            let fits = |one: &T| without.iter().any(|pattern| crate::ssh_config::glob(pattern.as_bytes(), name(one).as_bytes()));
+            return Ok(ours.into_iter().filter(|one| !fits(one)).collect());
+        }
+        Some('^') => {
+            let (first, rest): (Vec<T>, Vec<T>) = ours.into_iter().partition(|one| named('^').contains(&name(one).as_str()));
+            return Ok(first.into_iter().chain(rest).collect());
+        }
+        _ => {}
+    }
     let found: Vec<T> = wanted.iter().filter_map(|word| ours.iter().find(|one| name(one) == *word)).cloned().collect();
     if found.is_empty() {
         let address = target.address.clone();

@@ -57,8 +57,9 @@ impl Trouble {
                 HostFailure::Algorithms { address, what: format!("{}: it has {}", format!("{kind:?}").to_lowercase(), theirs.escape_debug()) }
             }
             Self::Ssh(error) => match (overture.refusal(), overture.complaint(), &target.route) {
-                (Some(said), Some(complaint), super::Route::Command(command)) if said.is_empty() => {
-                    HostFailure::Proxy { command: command.clone(), reason: complaint }
+                (Some(said), complaint, super::Route::Command(command)) if said.is_empty() => {
+                    let reason = complaint.unwrap_or_else(|| "it ended before the server had said anything".into());
+                    HostFailure::Proxy { command: target.shown_command(command), reason }
                 }
                 // What sshd does to those it has no room for: it closes at once, or says so first.
                 (Some(said), ..) if said.is_empty() || is_throttle(&said) => HostFailure::Throttled { address, port: target.port, said },
@@ -147,8 +148,7 @@ impl Guard {
 
     fn learn(&self, key: &PublicKey) -> Result<(), HostFailure> {
         let Some(path) = &self.accept_new else { return Ok(()) };
-        let line = known_hosts::line(&self.known_as.0, self.known_as.1, key);
-        known_hosts::add(path, &[line]).map(|_| ()).map_err(|reason| HostFailure::KnownHosts(format!("{}: {reason}", path.display())))
+        known_hosts::learn(path, &self.known_as.0, self.known_as.1, key).map_err(|failure| failure.of_host(&self.name))
     }
 }
 

@@ -77,8 +77,8 @@ impl KnownHosts {
 
     /// Whether an authority is trusted to vouch for the host.
     pub fn has_authority(&self, name: &str, port: Option<u16>) -> bool {
-        let named = shown_name(name, port);
-        self.lines.iter().any(|line| line.marker == Marker::Authority && line.fits(&named))
+        let names = [shown_name(name, port), shown_name(name, None)];
+        self.lines.iter().any(|line| line.marker == Marker::Authority && names.iter().any(|named| line.fits(named)))
     }
 
     /// Whether a host may show this key, which a certificate may vouch for.
@@ -97,7 +97,14 @@ impl KnownHosts {
         if let (Some(certificate), Some(authority)) = (certificate, &authority)
             && let Some(line) = mine.iter().find(|line| line.marker == Marker::Authority && same(&line.key, authority))
         {
-            return vouches(certificate, &line.key, name).map_err(|reason| HostFailure::HostCertificate { name: name.into(), reason });
+            // Where it is not good, the key in it may still be on file by itself.
+            return match vouches(certificate, &line.key, name) {
+                Ok(()) => Ok(()),
+                Err(reason) => self.check(name, port, key, None).map_err(|failure| match failure {
+                    HostFailure::HostKeyUnknown { .. } => HostFailure::HostCertificate { name: name.into(), reason },
+                    other => other,
+                }),
+            };
         }
         // A certificate of an authority that nobody trusts is as good as the key in it.
         let mut other = None;
@@ -110,8 +117,8 @@ impl KnownHosts {
         match (other, port) {
             (Some(place), _) => Err(changed(name, key, place)),
             // As OpenSSH does: a key that is on file for the plain name is good for its other ports.
-            (None, Some(port)) if port != 22 => self.check(name, None, key, None).map_err(|failure| match failure {
-                revoked @ HostFailure::HostKeyRevoked { .. } => revoked,
+            (None, Some(port)) if port != 22 => self.check(name, None, key, certificate).map_err(|failure| match failure {
+                refused @ (HostFailure::HostKeyRevoked { .. } | HostFailure::HostCertificate { .. }) => refused,
                 _ => unknown(name, key),
             }),
             (None, _) => Err(unknown(name, key)),
@@ -133,7 +140,7 @@ fn vouches(certificate: &Certificate, authority: &PublicKey, name: &str) -> Resu
     }
     let names = certificate.valid_principals();
     let name = name.to_lowercase();
-    if !names.is_empty() && !names.iter().any(|one| one.to_lowercase() == name) {
+    if !names.is_empty() && !names.iter().any(|one| glob(one.to_lowercase().as_bytes(), name.as_bytes())) {
         return Err(format!("it is for {}", names.join(", ")));
     }
     if let Some(option) = certificate.critical_options().keys().next() {
@@ -177,11 +184,43 @@ pub fn line(name: &str, port: Option<u16>, key: &PublicKey) -> String {
     format!("{} {}", shown_name(name, port), words.join(" "))
 }
 
+/// Adds the key of a host that is new to a file, by what stands in the file now: another run may have added one meanwhile.
+///
+/// # Errors
+/// [`HostFailure::HostKeyChanged`] or [`HostFailure::HostKeyRevoked`] when the file says so by now; why it cannot be written.
+pub fn learn(path: &Path, name: &str, port: Option<u16>, key: &PublicKey) -> Result<(), HostFailure> {
+    use std::os::unix::fs::FileTypeExt as _;
+    // Whoever names /dev/null wants nothing to be remembered.
+    if path.metadata().is_ok_and(|about| about.file_type().is_char_device()) {
+        return Ok(());
+    }
+    let failed = |error: std::io::Error| HostFailure::KnownHosts(format!("{}: {error}", path.display()));
+    let mut verdict = Ok(());
+    let judge = |text: &str| {
+        let mut known = KnownHosts::default();
+        known.add(path, text);
+        match known.check(name, port, key, None) {
+            Err(HostFailure::HostKeyUnknown { .. }) => true,
+            other => {
+                verdict = other;
+                false
+            }
+        }
+    };
+    add_if(path, &[line(name, port, key)], judge).map_err(failed)?;
+    verdict
+}
+
 /// Adds lines to a file, under a lock and durably; those that it has already are left out. Gives how many were added.
 ///
 /// # Errors
 /// Why the file cannot be written.
 pub fn add(path: &Path, lines: &[String]) -> std::io::Result<usize> {
+    add_if(path, lines, |_| true)
+}
+
+/// The same, if the text of the file, which nobody changes meanwhile, is as it should be.
+fn add_if(path: &Path, lines: &[String], judge: impl FnOnce(&str) -> bool) -> std::io::Result<usize> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -192,6 +231,9 @@ pub fn add(path: &Path, lines: &[String]) -> std::io::Result<usize> {
     file.rewind()?;
     file.read_to_end(&mut text)?;
     let known = String::from_utf8_lossy(&text);
+    if !judge(&known) {
+        return Ok(0);
+    }
     let mut more = String::new();
     if !text.is_empty() && !text.ends_with(b"\n") {
         more.push('\n');

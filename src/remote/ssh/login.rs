@@ -122,13 +122,12 @@ impl Attempt<'_> {
             AuthResult::Failure { remaining_methods, partial_success } => {
                 if remaining_methods.is_empty() {
                     // russh tells a closed connection so, too.
-                    return match self.handle.is_closed() {
-                        true => Err(HostFailure::Login { address: self.target.address.clone(), user: self.target.user.clone(), tried: self.shown_tried(), advice: "the server ended the connection".into() }),
-                        false => {
-                            self.left = Some(remaining_methods);
-                            Ok(false)
-                        }
-                    };
+                    if self.handle.is_closed() {
+                        let (address, user) = (self.target.address.clone(), self.target.user.clone());
+                        return Err(HostFailure::Login { address, user, tried: self.shown_tried(), advice: "the server ended the connection".into() });
+                    }
+                    self.left = Some(remaining_methods);
+                    return Ok(false);
                 }
                 if partial_success && let Some(last) = self.tried.last_mut() {
                     last.push_str(" (accepted, but the server wants more)");
@@ -171,8 +170,16 @@ impl Attempt<'_> {
             let public = keys::public_half(&path).or_else(|| certificate.as_ref().map(|one| one.public_key().clone().into()));
             // The agent may hold the very key, open.
             let place = public.as_ref().and_then(|public| held.iter().position(|one| is_of(one, public)));
-            if let (Some(at), Some(agent), None) = (place, &mut agent, &certificate) {
-                if !std::mem::replace(&mut used[at], true)
+            if let (Some(at), Some(agent)) = (place, &mut agent) {
+                let fitting = extra.iter().find(|one| Some(one.public_key()) == public.as_ref().map(PublicKey::key_data)).cloned();
+                if let (Some(certificate), AgentIdentity::PublicKey { comment, .. }) = (certificate.or(fitting), &held[at]) {
+                    let held = AgentIdentity::Certificate { certificate, comment: format!("{comment} with its certificate") };
+                    if let Some(by) = self.offer_held(&held, agent).await? {
+                        return Ok(Some(by));
+                    }
+                }
+                if self.may_offer()
+                    && !std::mem::replace(&mut used[at], true)
                     && let Some(by) = self.offer_held(&held[at], agent).await?
                 {
                     return Ok(Some(by));
@@ -216,6 +223,7 @@ impl Attempt<'_> {
         let shown = path.display();
         match problem {
             Problem::Encrypted => self.locked.push(path.to_owned()),
+            Problem::WrongPassphrase if !self.target.identity.must_be_there => self.notes.push(format!("the passphrase for the key {shown} is wrong")),
             Problem::WrongPassphrase => return Err(HostFailure::Key(format!("the passphrase for the key {shown} is wrong"))),
             Problem::Missing if !self.target.identity.must_be_there => {}
             Problem::Missing => return Err(HostFailure::Key(format!("the key {shown} cannot be used: there is no such file"))),
@@ -243,7 +251,7 @@ impl Attempt<'_> {
     /// Whether the user's configuration allows signatures of this kind.
     fn allows(&self, algorithm: &Algorithm) -> bool {
         let name = algorithm.to_string();
-        self.target.algorithms.signatures.as_ref().is_none_or(|allowed| allowed.iter().any(|one| *one == name || algorithm.clone().is_rsa() && one.starts_with("rsa-sha2")))
+        self.target.algorithms.signatures.as_ref().filter(|allowed| !allowed.iter().any(|one| one.starts_with(['+', '^', '-']))).is_none_or(|allowed| allowed.iter().any(|one| *one == name || algorithm.clone().is_rsa() && one.starts_with("rsa-sha2")))
     }
 
     async fn offer_file(&mut self, path: &Path, key: Arc<PrivateKey>) -> Result<Option<String>, HostFailure> {
@@ -349,11 +357,11 @@ impl Attempt<'_> {
         }
         let mut responses = Vec::new();
         for prompt in prompts {
-            let is_password = !prompt.echo && ["password", "passwort", "mot de passe", "contraseña"].iter().any(|word| prompt.prompt.to_lowercase().contains(word));
-            if !is_password {
+            if !asks_for_password(prompt) {
                 let asked: String = prompt.prompt.trim().chars().take(80).collect();
                 return Err(HostFailure::Prompt { address, user, prompt: asked });
             }
+            // The second time the first answer was no good.
             if std::mem::replace(given, true) {
                 let advice = "it asks for the password again, so the one it has got is wrong".into();
                 return Err(HostFailure::Login { address, user, tried: self.shown_tried(), advice });
@@ -387,12 +395,31 @@ impl Attempt<'_> {
     }
 }
 
+/// Whether a prompt is one for the account's own password, and not for a code of one use.
+fn asks_for_password(prompt: &Prompt) -> bool {
+    let text = prompt.prompt.to_lowercase();
+    let text = text.trim().trim_end_matches(':').trim_end();
+    let codes = ["one-time", "one time", "otp", "token", "code", "passcode", "pin", "factor"];
+    let names = ["password", "passwort", "mot de passe", "contraseña"];
+    !prompt.echo && names.iter().any(|name| text.ends_with(name) || text.starts_with(&format!("{name} for"))) && !codes.iter().any(|code| text.contains(code))
+}
+
 /// Whether the agent holds just this key, certificate or not.
 fn is_of(one: &AgentIdentity, public: &PublicKey) -> bool {
     match one {
         AgentIdentity::PublicKey { key, .. } => key.key_data() == public.key_data(),
-        AgentIdentity::Certificate { .. } => false,
+        AgentIdentity::Certificate { certificate, .. } => certificate.public_key() == public.key_data(),
     }
+}
+
+/// Whether the agent holds the key whose public half lies beside a file. An agent that does not answer soon has none.
+pub async fn agent_has(path: &Path) -> bool {
+    let Some(public) = keys::public_half(path) else { return false };
+    let asking = async {
+        let Some(mut agent) = open_agent(&Agent::Usual).await else { return false };
+        agent.request_identities().await.unwrap_or_default().iter().any(|one| is_of(one, &public))
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(5), asking).await.unwrap_or(false)
 }
 
 async fn open_agent(agent: &Agent) -> Option<AgentOfAnyKind> {

@@ -23,8 +23,8 @@ use stream::{Leash, Stream};
 
 pub use algorithms::{Algorithms, Alive};
 pub use keys::Keyring;
-pub use known_hosts::{KnownHosts, add as add_host_keys, fingerprint, line as host_key_line};
-pub use login::{Agent, Identity, usual_keys};
+pub use known_hosts::{KnownHosts, add as add_host_keys, fingerprint, learn as learn_host_key, line as host_key_line};
+pub use login::{Agent, Identity, agent_has, usual_keys};
 pub use trail::{Stage, Trail};
 
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
@@ -60,7 +60,11 @@ impl Session {
         };
         let opened = tokio::time::timeout(LOGIN_LIMIT, login)
             .await
-            .unwrap_or(Err(HostFailure::LoginTimeout { address: target.address.clone(), limit: LOGIN_LIMIT }));
+            .unwrap_or_else(|_| {
+                let (address, limit) = (target.address.clone(), LOGIN_LIMIT);
+                let has_shown_key = trail.steps().iter().any(|(stage, _)| *stage == Stage::HostKey);
+                Err(if has_shown_key { HostFailure::LoginSlow { address, limit } } else { HostFailure::LoginTimeout { address, limit } })
+            });
         if overture.refusal().is_none() {
             trail.pass(Stage::Banner, overture.version().unwrap_or_default());
         }

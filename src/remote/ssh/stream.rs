@@ -9,16 +9,23 @@ use std::task::{Context, Poll};
 
 use russh::ChannelStream;
 use russh::client::Msg;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{HostFailure, Reach, Route, Session, Stage, Target, Trail};
 use crate::shell::split_words;
 
 /// What is kept of the first bytes; a version line and a refusal are both shorter than 255 bytes (RFC 4253 §4.2).
 const OVERTURE_BYTES: usize = 512;
+/// As long as three signs of life are missed.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNHEARD_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Bytes of a host behind a jump host that may wait for somebody to read them, and for how long when there are more.
+const WAITING_BYTES: usize = 16 << 20;
+const UNREAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
+const PIECE_BYTES: usize = 32 << 10;
 /// What is kept of what a proxy command complains about.
 const COMPLAINT_BYTES: usize = 4096;
 
@@ -28,13 +35,32 @@ pub struct Stream {
     overture: Overture,
     /// Ends the connection when the other end of it is dropped: russh's own task would wait for ever.
     leash: oneshot::Receiver<()>,
+    is_over: bool,
 }
 
 enum Carrier {
     Tcp(TcpStream),
     /// The jump host stays connected for as long as anybody goes through it.
-    Jump { channel: Box<ChannelStream<Msg>>, _session: Arc<Session> },
-    Command { input: ChildStdin, output: ChildStdout, _child: Child },
+    Jump { channel: DuplexStream, _session: Arc<Session> },
+    Command(Box<Piped>),
+}
+
+/// A command whose stdin and stdout are the connection.
+struct Piped {
+    input: ChildStdin,
+    output: ChildStdout,
+    _child: Group,
+}
+
+/// A command with all that it has started, which ends with the connection.
+struct Group(Child);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _gone = nix::sys::signal::killpg(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM);
+        }
+    }
 }
 
 /// Whoever holds it holds the connection.
@@ -55,14 +81,15 @@ impl Overture {
         heard.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// What a server said that never came to speak SSH: its last line, or nothing at all. `None` once it did.
+    /// What a server said that never came to speak SSH: its first line, or nothing at all. `None` once it did.
     pub fn refusal(&self) -> Option<String> {
         let heard = self.heard.lock().expect("nothing panics while it holds this lock");
         let text = String::from_utf8_lossy(&heard);
         if text.lines().any(|line| line.starts_with("SSH-")) {
             return None;
         }
-        Some(text.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
+        // The first line says what it is, be it a refusal or another protocol.
+        Some(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
     }
 
     /// How the server calls itself.
@@ -91,7 +118,7 @@ impl Stream {
             Route::Command(command) => by_command(command, target, &overture, trail)?,
         };
         let (held, leash) = oneshot::channel();
-        let stream = Self { carrier, overture, leash };
+        let stream = Self { carrier, overture, leash, is_over: false };
         stream.acknowledge_at_once();
         Ok((stream, Leash(held)))
     }
@@ -115,7 +142,8 @@ impl Stream {
     fn acknowledge_at_once(&self) {}
 
     fn is_let_go(&mut self, context: &mut Context<'_>) -> bool {
-        Pin::new(&mut self.leash).poll(context).is_ready()
+        self.is_over = self.is_over || Pin::new(&mut self.leash).poll(context).is_ready();
+        self.is_over
     }
 }
 
@@ -150,6 +178,9 @@ async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
     })?;
     // Frames are small and each is waited for; our own Nagle would add 40 ms to every exchange, too.
     let _best_effort = tcp.set_nodelay(true);
+    // What has been sent and is acknowledged by nobody for so long went to nobody.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _best_effort = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(UNHEARD_LIMIT));
     Ok(Carrier::Tcp(tcp))
 }
 
@@ -162,12 +193,52 @@ async fn through(jump: &Arc<Target>, target: &Target, reach: &Reach, trail: &Tra
     let open = tokio::time::timeout(target.connect_timeout, session.tunnel(&address, port));
     let channel = open.await.unwrap_or(Err(HostFailure::ConnectTimeout { address, port, limit: target.connect_timeout })).map_err(about)?;
     trail.pass(Stage::Port, format!("{port} is open"));
-    Ok(Carrier::Jump { channel: Box::new(channel.into_stream()), _session: session })
+    let (channel_here, far) = tokio::io::duplex(PIECE_BYTES);
+    tokio::spawn(pump(channel.into_stream(), far));
+    Ok(Carrier::Jump { channel: channel_here, _session: session })
+}
+
+/// Carries bytes between a jump host's channel and the session that runs through it, and always takes what comes.
+///
+/// A channel that nobody reads would stall the jump host's connection, and with it every host behind it. So what comes is
+/// taken into memory, up to a limit; a host beyond it that nobody listens to for a while loses its connection.
+async fn pump(channel: ChannelStream<Msg>, far: DuplexStream) {
+    let (mut from_channel, mut to_channel) = tokio::io::split(channel);
+    let (mut from_session, mut to_session) = tokio::io::split(far);
+    let room = Arc::new(Semaphore::new(WAITING_BYTES));
+    let (sender, mut waiting) = mpsc::unbounded_channel();
+    let taking = async {
+        let mut buffer = vec![0; PIECE_BYTES];
+        while let Ok(length) = from_channel.read(&mut buffer).await {
+            let size = u32::try_from(length).unwrap_or(u32::MAX);
+            let Ok(Ok(held)) = tokio::time::timeout(UNREAD_LIMIT, room.clone().acquire_many_owned(size)).await else { return };
+            if length == 0 || sender.send((buffer[..length].to_vec(), held)).is_err() {
+                break;
+            }
+        }
+        // What has come is still to be heard.
+        let _all = tokio::time::timeout(UNREAD_LIMIT, room.acquire_many(u32::try_from(WAITING_BYTES).unwrap_or(u32::MAX))).await;
+    };
+    let giving = async {
+        while let Some((bytes, held)) = waiting.recv().await {
+            if to_session.write_all(&bytes).await.is_err() {
+                return;
+            }
+            drop(held);
+        }
+    };
+    let sending = tokio::io::copy(&mut from_session, &mut to_channel);
+    tokio::select! {
+        () = taking => {}
+        () = giving => {}
+        _ = sending => {}
+    }
+    let _ended = to_channel.shutdown().await;
 }
 
 /// Starts a proxy command. A shell reads it only where the user wrote something for a shell.
 fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail) -> Result<Carrier, HostFailure> {
-    let failed = |reason: String| HostFailure::Proxy { command: command.to_owned(), reason };
+    let failed = |reason: String| HostFailure::Proxy { command: target.shown_command(command), reason };
     let for_a_shell = command.contains(['|', '&', ';', '<', '>', '(', ')', '$', '`', '*', '?', '[', '~', '{', '\n']);
     let words = if for_a_shell {
         vec!["sh".to_owned(), "-c".to_owned(), format!("exec {command}")]
@@ -184,6 +255,8 @@ fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        // Ctrl-C is for us alone: what has begun is finished over this very connection.
+        .process_group(0)
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
@@ -192,7 +265,6 @@ fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail
     };
     let complaint = overture.complaint.clone();
     tokio::spawn(async move {
-        use tokio::io::AsyncReadExt as _;
         let mut buffer = [0; 1024];
         while let Ok(length) = errors.read(&mut buffer).await {
             if length == 0 {
@@ -205,7 +277,7 @@ fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail
         }
     });
     trail.pass(Stage::Route, format!("by `{}`", target.shown_command(command)));
-    Ok(Carrier::Command { input, output, _child: child })
+    Ok(Carrier::Command(Box::new(Piped { input, output, _child: Group(child) })))
 }
 
 fn advice(error: &io::Error) -> String {
@@ -226,7 +298,7 @@ impl AsyncRead for Stream {
         let read = match &mut self.carrier {
             Carrier::Tcp(tcp) => Pin::new(tcp).poll_read(context, buffer),
             Carrier::Jump { channel, .. } => Pin::new(channel).poll_read(context, buffer),
-            Carrier::Command { output, .. } => Pin::new(output).poll_read(context, buffer),
+            Carrier::Command(piped) => Pin::new(&mut piped.output).poll_read(context, buffer),
         };
         let new = &buffer.filled()[before..];
         if matches!(read, Poll::Ready(Ok(()))) && !new.is_empty() {
@@ -239,18 +311,24 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if self.is_let_go(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         match &mut self.carrier {
             Carrier::Tcp(tcp) => Pin::new(tcp).poll_write(context, bytes),
             Carrier::Jump { channel, .. } => Pin::new(channel).poll_write(context, bytes),
-            Carrier::Command { input, .. } => Pin::new(input).poll_write(context, bytes),
+            Carrier::Command(piped) => Pin::new(&mut piped.input).poll_write(context, bytes),
         }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_let_go(context) {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         match &mut self.carrier {
             Carrier::Tcp(tcp) => Pin::new(tcp).poll_flush(context),
             Carrier::Jump { channel, .. } => Pin::new(channel).poll_flush(context),
-            Carrier::Command { input, .. } => Pin::new(input).poll_flush(context),
+            Carrier::Command(piped) => Pin::new(&mut piped.input).poll_flush(context),
         }
     }
 
@@ -258,7 +336,7 @@ impl AsyncWrite for Stream {
         match &mut self.carrier {
             Carrier::Tcp(tcp) => Pin::new(tcp).poll_shutdown(context),
             Carrier::Jump { channel, .. } => Pin::new(channel).poll_shutdown(context),
-            Carrier::Command { input, .. } => Pin::new(input).poll_shutdown(context),
+            Carrier::Command(piped) => Pin::new(&mut piped.input).poll_shutdown(context),
         }
     }
 }
