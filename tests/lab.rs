@@ -269,12 +269,13 @@ fn a_folder_of_drop_ins_that_is_new_is_read_again() {
     assert_eq!(lab.on("deb1", "systemctl show -p Environment cron"), "Environment=A=1\n");
 }
 
-/// Round trips of the same command, told by how much longer it takes when each lasts a second more. What the machine
+/// Round trips of the same command, told by how much longer it takes when each lasts 0.7 s more. What the machine
 /// itself takes longer the second time is far less than half of that, and goes by rounding: the count is a whole number.
+/// From a second on TCP would take the delay for loss and begin with less (RFC 6298 §5.7).
 fn round_trips(lab: &Lab, words: &[&str], before: &str) -> i64 {
-    const LONGER: f64 = 1.0;
+    const LONGER: f64 = 0.7;
     let mut seconds = [0.0; 2];
-    for (at, latency) in ["0", "1000"].into_iter().enumerate() {
+    for (at, latency) in ["0", "700"].into_iter().enumerate() {
         lab.on("deb1", before);
         assert!(lab.lab(&["latency", latency, "deb1"]).status.success());
         let begun = std::time::Instant::now();
@@ -300,7 +301,8 @@ fn a_playbook_of_fifty_tasks_costs_few_round_trips() {
     println!("round trips: ping {login}, 50 changes {first}, converged {converged}");
     // The login is what a ping needs, its one question included.
     assert!(converged - login <= 2, "converged {converged}, ping {login}");
-    assert!(first - login <= 4, "first {first}, ping {login}");
+    // Two for the changes and the farewell; the 50 KiB of libraries and as much of changes fill TCP's first windows.
+    assert!(first - login <= 6, "first {first}, ping {login}");
 }
 
 /// Kills the session of the server that it runs in, as a reboot of a router would.

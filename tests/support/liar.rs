@@ -69,7 +69,9 @@ fn mpint(bytes: &[u8]) -> Vec<u8> {
 pub fn kexinit(names: &[&str; 10]) -> Vec<u8> {
     let mut payload = vec![20];
     payload.extend([7; 16]);
-    names.iter().for_each(|name| payload.extend(string(name)));
+    for name in names {
+        payload.extend(string(name));
+    }
     payload.extend([0; 5]);
     payload
 }
@@ -181,7 +183,9 @@ impl Liar {
         let mut parts = [host_key, point.to_vec(), signature];
         spoil(&mut parts);
         let mut reply = vec![31];
-        parts.iter().for_each(|part| reply.extend(string(part)));
+        for part in &parts {
+            reply.extend(string(part));
+        }
         self.packet(&reply)?;
         self.packet(&[21])?;
         let derive = |letter: u8, length: usize| {
