@@ -252,6 +252,11 @@ fn every_key_that_ssh_keygen_writes_can_be_read() {
             if !ssh_keygen(&words) {
                 return;
             }
+            // One in 256 of these is a key that the library cannot read, and says so.
+            if runtime.block_on(Keyring::new(Some(mutate::secret::Secret::new("horse battery"))).key(&path)).is_err_and(|problem| format!("{problem:?}").contains("begins with a zero byte")) {
+                assert!(way.contains(&"ecdsa"), "{way:?}");
+                continue;
+            }
             let read = |keyring: Keyring| runtime.block_on(keyring.key(&path)).map(|key| key.public_key().key_data().clone());
             let public = russh::keys::load_public_key(path.with_extension("pub")).expect("the public half").key_data().clone();
             let good = read(Keyring::new(Some(mutate::secret::Secret::new("horse battery"))));

@@ -103,12 +103,19 @@ fn read(path: &Path, passphrase: Option<&Secret>) -> Result<PrivateKey, Problem>
     if let Some(plain) = classic(&text, passphrase)? {
         return decode_secret_key(&plain, None).map_err(|_| Problem::WrongPassphrase);
     }
-    decode_secret_key(&text, Some(passphrase.expose())).map_err(|_| Problem::WrongPassphrase)
+    decode_secret_key(&text, Some(passphrase.expose())).map_err(|error| {
+        if error.to_string().contains(SHORT_NUMBER) { Problem::Other(plain_reason(&text, &error)) } else { Problem::WrongPassphrase }
+    })
 }
+
+/// What ssh-key 0.7.0-rc.11 says of an ECDSA key on P-256 whose number has fewer than 32 bytes, as one of 256 has.
+const SHORT_NUMBER: &str = "length invalid";
 
 fn plain_reason(text: &str, error: &russh::keys::Error) -> String {
     if text.contains("BEGIN DSA PRIVATE KEY") {
         "DSA keys are too weak for any server of today".into()
+    } else if error.to_string().contains(SHORT_NUMBER) {
+        "its number begins with a zero byte, as that of one in 256 ECDSA keys does, and such a file this version cannot read; open it with `ssh-add`, or make another key".into()
     } else if text.starts_with("ssh-") || text.starts_with("ecdsa-") || text.starts_with("sk-") {
         "it is the public half; name the file without `.pub`".into()
     } else if !text.contains("PRIVATE KEY") && !text.starts_with("PuTTY") {
