@@ -145,17 +145,17 @@ fn each_way_to_become_works_or_says_why_not() {
     };
     // To root, and to users who own nothing here.
     assert_eq!(who("deploy", &["--become"]), "root\n/root\n");
-    assert_eq!(who("deploypw", &["--become-password-file", &good]), "root\n/root\n");
+    assert_eq!(who("deploypw", &["--become", "--become-password-file", &good]), "root\n/root\n");
     assert!(who("deploy", &["--become-user", "nobody"]).starts_with("nobody\n"));
     assert!(who("root", &["--become-user", "nobody", "--become-method", "su"]).starts_with("nobody\n"));
     assert_eq!(who("deploy", &["--become-user", "deploypw", "--become-method", "su", "--become-password-file", &good]), "deploypw\n/home/deploypw\n");
     // A lecture comes before the prompt. A user without a password could not be asked for one.
     lab.on("deb1", "echo nosudo:labpw | chpasswd; echo 'Defaults lecture=always' >/etc/sudoers.d/lecture");
-    assert_eq!(who("deploypw", &["--become-password-file", &good]), "root\n/root\n");
+    assert_eq!(who("deploypw", &["--become", "--become-password-file", &good]), "root\n/root\n");
     for (user, words, part) in [
         ("deploypw", &["--become"][..], "wants a password"),
-        ("deploypw", &["--become-password-file", &wrong], "did not accept the password"),
-        ("nosudo", &["--become-password-file", &good], "does not allow this login"),
+        ("deploypw", &["--become", "--become-password-file", &wrong], "did not accept the password"),
+        ("nosudo", &["--become", "--become-password-file", &good], "does not allow this login"),
         ("nosudo", &["--become"], "wants a password"),
         ("deploytty", &["--become"], "requiretty"),
         ("deploy", &["--become-user", "nobody-of-that-name"], "has no user"),
@@ -168,7 +168,7 @@ fn each_way_to_become_works_or_says_why_not() {
         assert!(said.contains(part), "{user} {words:?}: {said}");
     }
     lab.on("deb1", "printf '#!/bin/sh\\nsleep 40\\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo");
-    let slow = who("deploypw", &["--become-password-file", &good]);
+    let slow = who("deploypw", &["--become", "--become-password-file", &good]);
     assert!(slow.contains("did not answer within 15 s"), "{slow}");
     lab.lab(&["reset", "deb1"]);
 }

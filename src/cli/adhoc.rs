@@ -327,9 +327,9 @@ fn limit(input: &mut Input, timeout: Option<u64>, has_budget: bool) {
     input.options.stops_amid = has_budget;
 }
 
-/// Whoever says how to become somebody wants to.
+/// Whoever says whom to become, or how, wants to. A file with a password may well be named always, and means nothing.
 fn implied_become(common: &mut Common) {
-    common.become_it |= common.become_user.is_some() || common.become_method.is_some() || common.ask_become_pass || common.become_password_file.is_some();
+    common.become_it |= common.become_user.is_some() || common.become_method.is_some();
 }
 
 fn head(pattern: &str, command: &str, max_fail: Option<&str>) -> String {

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 
-use crate::engine::Input;
-use crate::engine::HostPlan;
+use crate::engine::{HostPlan, Input};
 use crate::remote::{Route, Target, usual_keys};
 use crate::secret::Secret;
 
