@@ -5,66 +5,39 @@
 
 #![allow(clippy::print_stdout, reason = "a test that did not run says so, and one that measures says what")]
 
+#[path = "support/lab.rs"]
+mod support;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
+use support::Bench;
 
 const HOSTS: [&str; 7] = ["deb1", "deb2", "deb3", "bb1", "rpm1", "zyp1", "pac1"];
 /// Everything but what the system itself keeps writing, and the files beside its database that rpm makes when root asks.
 const TREE: &str = r"find / \( -path /proc -o -path /sys -o -path /dev -o -path /run -o -path /tmp -o -path /var/log -o -name 'rpmdb.sqlite-*' \) -prune -o -exec stat -c '%n|%f|%u:%g|%s|%y|%z|%h' {} + 2>/dev/null | sort";
 
-/// The tests share the hosts.
-static TURN: Mutex<()> = Mutex::new(());
+struct Lab(Bench);
 
-struct Lab {
-    script: PathBuf,
-    folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+impl std::ops::Deref for Lab {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.0
+    }
 }
 
 impl Lab {
-    /// `None` when there is no lab, which is a failure where tests must not be left out.
     fn new() -> Option<Self> {
-        let Some(script) = std::env::var_os("MUTATE_LAB") else {
-            println!("lab tests did not run: MUTATE_LAB is not set");
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "lab tests did not run: MUTATE_LAB is not set");
-            return None;
-        };
-        if script == "later" {
-            println!("lab tests did not run: they run later, by themselves");
-            return None;
-        }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let folder = tempfile::tempdir().expect("a folder for the test");
-        std::fs::write(folder.path().join("password"), "labpw\n").expect("the password is written");
-        let lab = Self { script: script.into(), folder, _turn: turn };
-        lab.learn_host_keys();
-        Some(lab)
-    }
-
-    /// mutate runs with a home folder of its own, which knows the lab's hosts.
-    fn learn_host_keys(&self) {
-        let keys = self.lab(&["inventory", "--format", "known-hosts"]).stdout;
-        let ssh = self.folder.path().join(".ssh");
-        std::fs::create_dir_all(&ssh).expect("a folder for the host keys");
-        std::fs::write(ssh.join("known_hosts"), keys).expect("the host keys are written");
-    }
-
-    fn lab(&self, words: &[&str]) -> Output {
-        Command::new("python3").arg(&self.script).args(words).output().expect("the lab's script runs")
+        Bench::new().map(Self)
     }
 
     fn reset(&self, hosts: &[&str]) {
         for host in hosts {
             assert!(self.lab(&["reset", host]).status.success(), "{host} is reset");
         }
-    }
-
-    fn on(&self, host: &str, command: &str) -> String {
-        String::from_utf8_lossy(&self.lab(&["exec", host, "sh", "-c", command]).stdout).into_owned()
     }
 
     fn mutate(&self, words: &[&str]) -> Command {

@@ -5,57 +5,32 @@
 
 #![allow(clippy::print_stdout, reason = "a test that did not run says so, and one that measures says what")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+#[path = "support/lab.rs"]
+mod support;
+
+use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
-
-/// The tests share the hosts.
-static TURN: Mutex<()> = Mutex::new(());
+use support::Bench;
 
 const KEY: &str = "/var/cache/mutate-lab/keys/id_ed25519";
 
-struct Lab {
-    script: PathBuf,
-    folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+struct Lab(Bench);
+
+impl std::ops::Deref for Lab {
+    type Target = Bench;
+
+    fn deref(&self) -> &Bench {
+        &self.0
+    }
 }
 
 impl Lab {
-    /// `None` when there is no lab, which is a failure where tests must not be left out.
     fn new() -> Option<Self> {
-        let Some(script) = std::env::var_os("MUTATE_LAB") else {
-            println!("lab tests did not run: MUTATE_LAB is not set");
-            assert!(std::env::var("CI").as_deref() != Ok("true"), "lab tests did not run: MUTATE_LAB is not set");
-            return None;
-        };
-        if script == "later" {
-            println!("lab tests did not run: they run later, by themselves");
-            return None;
-        }
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-        let lab = Self { script: script.into(), folder: tempfile::tempdir().expect("a folder for the test"), _turn: turn };
-        let ssh = lab.folder.path().join(".ssh");
-        std::fs::create_dir_all(&ssh).expect("a folder");
-        std::fs::write(ssh.join("known_hosts"), lab.lab(&["inventory", "--format", "known-hosts"]).stdout).expect("a file");
-        lab.file("password", "labpw\n");
+        let lab = Bench::new().map(Self)?;
         lab.file("wrong", "wrong\n");
         Some(lab)
-    }
-
-    fn lab(&self, words: &[&str]) -> Output {
-        Command::new("python3").arg(&self.script).args(words).output().expect("the lab's script runs")
-    }
-
-    fn on(&self, host: &str, command: &str) -> String {
-        String::from_utf8_lossy(&self.lab(&["exec", host, "sh", "-c", command]).stdout).into_owned()
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, text).expect("a file");
-        path.display().to_string()
     }
 
     /// A path in the test's folder.

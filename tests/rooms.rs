@@ -16,6 +16,8 @@ const FLOORS: &[&[&str]] = &[
 const SAME_FLOOR: &[(&str, &str)] = &[
     // Files are read with bounds.
     ("ssh_config", "diag"),
+    // `Host` lines hold patterns.
+    ("ssh_config", "shell"),
     // Settings and arguments share their types.
     ("inventory", "module"),
     // Variables of hosts are layers of a scope.

@@ -98,12 +98,6 @@ pub struct Do {
     module: String,
     /// Its parameters: `name=value`. Words without `=` are the main one.
     arguments: Vec<String>,
-    /// Change nothing; say what would change.
-    #[arg(short = 'C', long)]
-    check: bool,
-    /// Show what changes in files.
-    #[arg(short = 'D', long)]
-    diff: bool,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -126,12 +120,6 @@ pub struct Push {
     /// Group of the files.
     #[arg(long, value_name = "NAME")]
     group: Option<String>,
-    /// Change nothing; say what would change.
-    #[arg(short = 'C', long)]
-    check: bool,
-    /// Show what changes in files.
-    #[arg(short = 'D', long)]
-    diff: bool,
     #[command(flatten)]
     limits: Limits,
     #[command(flatten)]
@@ -155,6 +143,12 @@ pub struct Fetch {
 /// How far one thing may go.
 #[derive(Args, Clone, Default)]
 pub struct Limits {
+    /// Change nothing; say what would change.
+    #[arg(short = 'C', long)]
+    check: bool,
+    /// Show what changes in files.
+    #[arg(short = 'D', long)]
+    diff: bool,
     /// Begin on no other host once more than this many have failed: a number, or a part such as `10%`.
     #[arg(long, value_name = "LIMIT")]
     max_fail: Option<String>,
@@ -256,7 +250,7 @@ impl Do {
         implied_become(&mut self.common);
         let mut play = head(&self.pattern, "do", self.limits.max_fail.as_deref());
         play.push_str(&format!("[[task]]\nname = {}\n[task.{}]\n{}", text(&escaped(&title(&self.module, &self.arguments))), module.name, parameters(module, &self.arguments)?));
-        one(play, "do", self.limits, self.common, self.check, self.diff)
+        one(play, "do", self.limits, self.common)
     }
 }
 
@@ -273,7 +267,7 @@ impl Push {
             let more: String = more.into_iter().filter_map(|(name, value)| Some(format!("{name} = {}\n", text(&escaped(value.as_ref()?))))).collect();
             play.push_str(&format!("[[task]]\nname = {}\n[task.copy]\nsrc = {}\ndest = {}\n{more}", text(&escaped(&format!("{source} to {dest}"))), text(&escaped(source)), text(&escaped(&dest))));
         }
-        one(play, "push", self.limits, self.common, self.check, self.diff)
+        one(play, "push", self.limits, self.common)
     }
 }
 
@@ -293,14 +287,10 @@ impl Fetch {
         let play = format!("{}[[task]]\nping = {{}}\n", head(&self.pattern, "fetch", None));
         let mut input = input(&self.common, "fetch", What::Text(play), &mut problems)?;
         let run = runner::new_run_id();
-        let prepared = engine::prepare(&mut input, &run, &mut problems);
-        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
-            return Ok(exit);
-        }
-        if prepared.hosts.is_empty() {
-            super::complain("error: no host matched; nothing was done");
-            return Ok(super::NO_HOST);
-        }
+        let prepared = match runner::prepared(&mut input, &run, problems, &self.common.show) {
+            Ok(prepared) => prepared,
+            Err(exit) => return Ok(exit),
+        };
         super::unlock::keys(&input, prepared.hosts.values())?;
         let journal = runner::begin_journal(&mut input, &run, Some(Note { reason: self.reason, ..Note::default() }))?;
         let wanted = engine::Fetch { paths: self.paths, folder: folder.into() };
@@ -312,14 +302,14 @@ impl Fetch {
 }
 
 /// Runs a playbook of its own with the usual report, which also tells what is in place and what commands print.
-fn one(play: String, command: &str, limits: Limits, mut common: Common, check: bool, diff: bool) -> Result<u8> {
+fn one(play: String, command: &str, limits: Limits, mut common: Common) -> Result<u8> {
     common.show.verbose = common.show.verbose.max(2);
     let mut problems = Vec::new();
     let mut input = input(&common, command, What::Text(play), &mut problems)?;
-    input.options.check = check;
+    input.options.check = limits.check;
     limit(&mut input, limits.timeout, limits.max_fail.is_some());
-    let note = (!check).then(|| Note { reason: limits.reason, ..Note::default() });
-    runner::run(input, problems, &common.show, diff, note)
+    let note = (!limits.check).then(|| Note { reason: limits.reason, ..Note::default() });
+    runner::run(input, problems, &common.show, limits.diff, note)
 }
 
 fn limit(input: &mut Input, timeout: Option<u64>, has_budget: bool) {

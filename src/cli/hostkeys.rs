@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::input::{What, input};
 use super::options::{Common, OutputForm};
-use super::{NO_HOST, complain, runner, say};
+use super::{complain, runner, say};
 use crate::engine::{self, Looked, Standing};
 use crate::remote::add_host_keys;
 use crate::render::safe;
@@ -40,14 +40,10 @@ impl HostKeys {
         let mut problems = Vec::new();
         let text = format!("hosts = {}\n[[task]]\nping = {{}}\n", serde_json::to_string(&self.pattern)?);
         let mut input = input(&self.common, "hostkeys", What::Text(text), &mut problems)?;
-        let prepared = engine::prepare(&mut input, "hostkeys", &mut problems);
-        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
-            return Ok(exit);
-        }
-        if prepared.hosts.is_empty() {
-            complain("error: no host matched; nothing was done");
-            return Ok(NO_HOST);
-        }
+        let prepared = match runner::prepared(&mut input, "hostkeys", problems, &self.common.show) {
+            Ok(prepared) => prepared,
+            Err(exit) => return Ok(exit),
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
         let is_human = self.common.show.output == OutputForm::Human;
         let mut all: Vec<(Looked, bool)> = Vec::new();

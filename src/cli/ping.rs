@@ -50,14 +50,10 @@ impl Ping {
         let mut problems = Vec::new();
         let mut input = input(&self.common, "ping", What::Text(format!("hosts = {}\n[[task]]\nping = {{}}\n", quoted(&self.pattern))), &mut problems)?;
         let run = runner::new_run_id();
-        let prepared = engine::prepare(&mut input, &run, &mut problems);
-        if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
-            return Ok(exit);
-        }
-        if prepared.hosts.is_empty() {
-            complain("error: no host matched; nothing was done");
-            return Ok(super::NO_HOST);
-        }
+        let prepared = match runner::prepared(&mut input, &run, problems, &self.common.show) {
+            Ok(prepared) => prepared,
+            Err(exit) => return Ok(exit),
+        };
         super::unlock::keys(&input, prepared.hosts.values())?;
         self.common.show.tells_why = true;
         let (exit, ()) = runner::watched(Some(&self.common.show), false, None, None, |events, stop| async move {

@@ -54,6 +54,19 @@ pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Show
     Ok(exit)
 }
 
+/// Prepares what is done without a playbook: the hosts, or the exit code with which it ends here.
+pub fn prepared(input: &mut Input, run: &str, mut problems: Vec<Diagnostic>, showing: &Showing) -> std::result::Result<engine::Prepared, u8> {
+    let prepared = engine::prepare(input, run, &mut problems);
+    if let Some(exit) = refused(input, &mut problems, showing) {
+        return Err(exit);
+    }
+    if prepared.hosts.is_empty() {
+        complain("error: no host matched; nothing was done");
+        return Err(NO_HOST);
+    }
+    Ok(prepared)
+}
+
 /// Shows problems that keep a run from beginning; the exit code, if there are any.
 pub fn refused(input: &Input, problems: &mut Vec<Diagnostic>, showing: &Showing) -> Option<u8> {
     if !any_error(problems) {

@@ -75,14 +75,8 @@ pub async fn blame(
 
 /// The users whose ledgers may know of it: who logs in, and whom the host is usually worked on as.
 fn ledgers_of(input: &Input, plan: &HostPlan) -> Vec<UserKey> {
-    let login = &input.options.login;
     let mut users = vec![None];
-    if login.become_it || plan.settings.become_it == Some(true) {
-        let other = login.become_user.clone().or_else(|| plan.settings.become_user.clone()).unwrap_or_else(|| "root".into());
-        if other != plan.target.user {
-            users.push(Some(other));
-        }
-    }
+    users.extend(plan.usual_user(&input.options).filter(|user| *user != plan.target.user).map(Some));
     users
 }
 

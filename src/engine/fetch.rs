@@ -9,10 +9,10 @@ use tokio::sync::{mpsc, watch};
 
 use super::beneath::{Draft, local_parts};
 use super::prepare::HostPlan;
-use super::schedule::{shared, side_by_side, summed, tell};
+use super::schedule::{in_order, shared, side_by_side, summed, tell, tell_start};
 use super::walk::{Halt, Walker, stopping};
-use super::{Input, Shared};
-use crate::event::{Event, Outcome, RunEnd, RunStart, Step, exit_code};
+use super::Input;
+use crate::event::{Event, Outcome, RunEnd, Step, exit_code};
 use crate::remote::{Become, HostFailure, Stop, download};
 
 /// Which files to fetch, and where to.
@@ -44,8 +44,8 @@ pub async fn fetch(
 ) -> u8 {
     let begun = Instant::now();
     let shared = shared(input, run, events, stop.clone());
-    let hosts: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| plans.contains_key(*name)).cloned().collect();
-    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: hosts.clone(), check: false }));
+    let hosts = in_order(&shared, &plans);
+    tell_start(&shared, &hosts);
     tell(&shared, Event::Batch { hosts });
     let wanted = Arc::new(wanted);
     let work = plans.into_iter().map(|(name, plan)| (name, plan, wanted.clone())).collect();
@@ -66,7 +66,9 @@ pub async fn fetch(
 }
 
 async fn all(walker: &mut Walker, wanted: &Fetch) -> Result<(), Halt> {
-    let user = as_whom(&walker.shared, &walker.plan);
+    let options = &walker.shared.input.options;
+    let other = walker.plan.usual_user(options).filter(|user| *user != walker.plan.target.user);
+    let user = other.map(|user| walker.plan.become_as(&user, options));
     walker.connect().await?;
     for (number, path) in wanted.paths.iter().enumerate() {
         let begun = Instant::now();
@@ -106,11 +108,4 @@ async fn one(walker: &Walker, user: Option<&Become>, path: &str, folder: &Path) 
     let is_new = draft.finish().map_err(here)?;
     let outcome = if is_new { Outcome::Changed } else { Outcome::Ok };
     Ok((outcome, format!("{} ({bytes} bytes)", folder.join(&place).display())))
-}
-
-fn as_whom(shared: &Shared, plan: &HostPlan) -> Option<Become> {
-    let login = &shared.input.options.login;
-    let wants = login.become_it || plan.settings.become_it == Some(true);
-    let user = login.become_user.clone().or_else(|| plan.settings.become_user.clone()).unwrap_or_else(|| "root".into());
-    (wants && user != plan.target.user).then(|| plan.become_as(&user, &shared.input.options))
 }

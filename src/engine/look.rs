@@ -7,8 +7,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::Input;
 use super::prepare::HostPlan;
-use super::schedule::{shared, side_by_side, summed, tell};
-use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Step, Totals, exit_code};
+use super::schedule::{in_order, shared, side_by_side, summed, tell, tell_start};
+use crate::event::{Event, HostEnd, Outcome, RunEnd, Step, Totals, exit_code};
 use crate::remote::{HostFailure, Link, Route, Shell, Stage, Stop, Target, Trail, fingerprint, host_key_line, host_key_of};
 
 /// The key that a host shows, and what the files say of it.
@@ -122,8 +122,8 @@ pub async fn why(
 ) -> u8 {
     let begun = Instant::now();
     let shared = shared(input, run, events, stop.clone());
-    let hosts: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| plans.contains_key(*name)).cloned().collect();
-    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: hosts.clone(), check: false }));
+    let hosts = in_order(&shared, &plans);
+    tell_start(&shared, &hosts);
     tell(&shared, Event::Batch { hosts });
     let work = plans.into_iter().map(|(name, plan)| (name, plan, ())).collect();
     let ends = side_by_side(&shared, work, |walker, ()| async move {
@@ -180,9 +180,7 @@ async fn attempt(input: &Input, plan: &HostPlan, handshakes: &super::schedule::H
     let link = Link::open_heard(&plan.target, &input.reach, trail).await?;
     let shell = Shell::open(&link, None, &[]).await?;
     trail.pass(Stage::Shell, format!("sh as user {}, home {}", shell.uid, shell.home));
-    let login = &input.options.login;
-    if login.become_it || plan.settings.become_it == Some(true) {
-        let user = login.become_user.clone().or_else(|| plan.settings.become_user.clone()).unwrap_or_else(|| "root".into());
+    if let Some(user) = plan.usual_user(&input.options) {
         let other = plan.become_as(&user, &input.options);
         let opened = Shell::open(&link, Some(&other), &[]).await?;
         trail.pass(Stage::Become, format!("{user} by {}", other.method.name()));

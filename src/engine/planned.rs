@@ -10,10 +10,10 @@ use super::confirm::confirmed_together;
 use super::landing::in_own_words;
 use super::prepare::HostPlan;
 use super::rollback::{TRIES, libraries, script};
-use super::schedule::{shared, side_by_side, summed, tell};
+use super::schedule::{shared, side_by_side, summed, tell, tell_start};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
-use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Quality, Record, RunEnd, RunStart, Seen, Step, Way, exit_code};
+use crate::event::{Bytes, Deed, Event, HostEnd, Obstacle, Outcome, Pin, Place, Quality, Record, RunEnd, Seen, Step, Way, exit_code};
 use crate::module::{Content, Upload};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Outcome as Came, Stop, Verb};
@@ -40,7 +40,7 @@ pub async fn apply_planned(
     let begun = Instant::now();
     let shared = shared(input, run, events, stop.clone());
     let names: Vec<String> = hosts.iter().map(|(name, ..)| name.clone()).collect();
-    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: shared.input.options.command.clone(), hosts: names.clone(), check: false }));
+    tell_start(&shared, &names);
     tell(&shared, Event::Batch { hosts: names.clone() });
     let work = |walker, steps: Vec<PlannedStep>| async move {
         let mut applying = Applying { walker };

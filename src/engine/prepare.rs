@@ -47,6 +47,15 @@ impl HostPlan {
     }
 }
 
+impl HostPlan {
+    /// The user to become where no task says otherwise; nobody, where the login user works himself.
+    pub fn usual_user(&self, options: &Options) -> Option<String> {
+        let login = &options.login;
+        let wants = login.become_it || self.settings.become_it == Some(true);
+        wants.then(|| login.become_user.clone().or_else(|| self.settings.become_user.clone()).unwrap_or_else(|| "root".into()))
+    }
+}
+
 /// How one host is reached and seen.
 #[derive(Clone)]
 pub struct HostPlan {

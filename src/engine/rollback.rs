@@ -7,11 +7,11 @@ use tokio::sync::{mpsc, watch};
 use super::confirm::confirmed_together;
 use super::landing::in_own_words;
 use super::prepare::HostPlan;
-use super::schedule::{shared, side_by_side, summed, tell};
+use super::schedule::{shared, side_by_side, summed, tell, tell_start};
 use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use super::{Input, Shared};
-use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Place, Quality, Record, RunEnd, RunStart, Seen, Step, Undone};
+use crate::event::{Bytes, Event, HostEnd, Intent, Obstacle, Outcome, Place, Quality, Record, RunEnd, Seen, Step, Undone};
 use crate::remote::wire::{Done, End};
 use crate::remote::{Frame, FrameResult, Guarded, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Pattern, Script, push_quoted};
@@ -65,8 +65,7 @@ pub async fn roll_back(
     let begun = Instant::now();
     let shared = shared(input, run, events, stop.clone());
     let names: Vec<String> = hosts.iter().map(|(name, ..)| name.clone()).collect();
-    let options = &shared.input.options;
-    tell(&shared, Event::RunStart(RunStart { run: shared.run.clone(), command: options.command.clone(), hosts: names.clone(), check: options.check }));
+    tell_start(&shared, &names);
     tell(&shared, Event::Batch { hosts: names.clone() });
     let work = |walker, steps: Vec<Reversal>| async move {
         let mut undoing = Undoing::new(walker, force);

@@ -52,13 +52,8 @@ pub async fn execute(
     let begun = Instant::now();
     let shared = shared(input, run, events, stop.clone());
     let options = &shared.input.options;
-    let order: Vec<String> = shared.input.inventory.hosts.keys().filter(|name| prepared.hosts.contains_key(*name)).cloned().collect();
-    tell(&shared, Event::RunStart(RunStart {
-        run: shared.run.clone(),
-        command: options.command.clone(),
-        hosts: order.clone(),
-        check: options.check,
-    }));
+    let order = in_order(&shared, &prepared.hosts);
+    tell_start(&shared, &order);
     let mut fleet = Fleet { shared: shared.clone(), walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new(), wanted_later: HashSet::new() };
     for (name, plan) in prepared.hosts {
         fleet.walkers.insert(name.clone(), Walker::new(shared.clone(), plan, name));
@@ -131,6 +126,17 @@ pub(super) fn summed(ends: &[HostEnd]) -> Totals {
         *totals.entry(*outcome).or_default() += count;
     }
     totals
+}
+
+/// The names of these hosts in the order of the inventory.
+pub(super) fn in_order(shared: &Shared, plans: &BTreeMap<String, HostPlan>) -> Vec<String> {
+    shared.input.inventory.hosts.keys().filter(|name| plans.contains_key(*name)).cloned().collect()
+}
+
+/// A run begins on these hosts.
+pub(super) fn tell_start(shared: &Shared, hosts: &[String]) {
+    let options = &shared.input.options;
+    tell(shared, Event::RunStart(RunStart { run: shared.run.clone(), command: options.command.clone(), hosts: hosts.to_vec(), check: options.check }));
 }
 
 pub(super) fn tell(shared: &Shared, event: Event) {

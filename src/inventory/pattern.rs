@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use super::{Inventory, names};
+use crate::shell::glob;
 
 /// A pattern that has been read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,8 +185,8 @@ fn meant<'a>(
         return members(group, inventory);
     }
     if word.contains(['*', '?']) {
-        let hosts = inventory.hosts.keys().map(String::as_str).filter(|name| glob(word, name));
-        let groups = inventory.groups.iter().filter(|(name, _)| glob(word, name)).flat_map(|(_, group)| members(group, inventory));
+        let hosts = inventory.hosts.keys().map(String::as_str).filter(|name| glob(word.as_bytes(), name.as_bytes()));
+        let groups = inventory.groups.iter().filter(|(name, _)| glob(word.as_bytes(), name.as_bytes())).flat_map(|(_, group)| members(group, inventory));
         return hosts.chain(groups).collect();
     }
     if word.contains('[') {
@@ -201,19 +202,6 @@ fn meant<'a>(
 
 fn members<'a>(group: &super::Group, inventory: &'a Inventory) -> HashSet<&'a str> {
     group.hosts.iter().filter_map(|name| inventory.hosts.get_key_value(name)).map(|(name, _)| name.as_str()).collect()
-}
-
-fn glob(pattern: &str, name: &str) -> bool {
-    fn fits(pattern: &[u8], name: &[u8]) -> bool {
-        match (pattern.first(), name.first()) {
-            (None, None) => true,
-            (Some(b'*'), _) => fits(&pattern[1..], name) || (!name.is_empty() && fits(pattern, &name[1..])),
-            (Some(b'?'), Some(_)) => fits(&pattern[1..], &name[1..]),
-            (Some(wanted), Some(found)) => wanted == found && fits(&pattern[1..], &name[1..]),
-            _ => false,
-        }
-    }
-    fits(pattern.as_bytes(), name.as_bytes())
 }
 
 #[cfg(test)]

@@ -1,16 +1,11 @@
 //! Bytes of a file on a host, over a channel of their own.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
-use super::opening::{Become, as_user};
+use super::opening::Become;
 use super::pipe::Event;
 use super::shell::random_word;
-use super::upload::become_first;
+use super::transfer::{STALL_LIMIT, start};
 use super::{HostFailure, Link};
 
-/// Without a byte from the host for this long, it is taken for lost.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// What a login may print before the file begins.
 const NOISE_BYTES: usize = 64 << 10;
 
@@ -28,23 +23,7 @@ pub async fn download(
     // The word on stdout tells the file from what a profile may print before it.
     const SEND: &str = r#"printf %s "$1" >&2;f=$(printf %bx "$2");f=${f%x};case $f in "~/"*)f=$HOME/${f#??};;esac;if [ -d "$f" ];then echo "it is a folder" >&2;exit 3;fi;if [ -e "$f" ]&&[ ! -f "$f" ];then echo "it is no plain file" >&2;exit 3;fi;exec <"$f"||exit 3;printf "%s\n" "$3"&&exec cat"#;
     let word = random_word();
-    let mut arguments = String::from("'");
-    for &byte in path {
-        let _infallible = write!(arguments, "\\0{byte:03o}");
-    }
-    let _infallible = write!(arguments, "' {word}");
-    let (mut input, mut events) = match user {
-        None => link.start(&format!("exec sh -c '{SEND}' sh '' {arguments}")).await?,
-        Some(user) => {
-            let (command, signs) = as_user(user, SEND, &arguments, &random_word());
-            let (mut input, mut events) = link.start(&command).await?;
-            if let Err(failure) = become_first(user, &signs, &mut input, &mut events).await {
-                input.close().await;
-                return Err(failure);
-            }
-            (input, events)
-        }
-    };
+    let (mut input, mut events) = start(link, user, SEND, path, &word).await?;
     input.finish().await;
     let mark = format!("{word}\n");
     let receiving = async {

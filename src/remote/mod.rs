@@ -13,6 +13,7 @@ mod pipe;
 mod reach;
 mod shell;
 mod ssh;
+mod transfer;
 mod upload;
 pub mod wire;
 

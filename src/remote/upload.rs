@@ -1,18 +1,9 @@
 //! Bytes for a temporary file on a host, over a channel of their own.
 
-use std::fmt::Write as _;
-use std::ops::ControlFlow;
-use std::time::Duration;
-
-use tokio::sync::mpsc;
-
-use super::opening::{Become, Signs, as_user};
-use super::pipe::{Event, Input};
-use super::shell::random_word;
+use super::opening::Become;
+use super::transfer::{STALL_LIMIT, said, start};
 use super::{HostFailure, Link};
 
-/// Without a byte taken by the host for this long, it is taken for lost.
-const STALL_LIMIT: Duration = Duration::from_secs(60);
 const CHUNK_BYTES: usize = 256 << 10;
 
 /// Writes bytes to a path that does not exist yet, for its owner alone. The caller moves the file to its place. When
@@ -24,27 +15,10 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
     const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
-    let mut arguments = String::from("'");
-    for &byte in path {
-        let _infallible = write!(arguments, "\\0{byte:03o}");
-    }
-    let _infallible = write!(arguments, "' {}", bytes.len());
-    let (mut input, mut events) = match user {
-        None => link.start(&format!("exec sh -c '{RECEIVE}' sh '' {arguments}")).await?,
-        Some(user) => {
-            let (command, signs) = as_user(user, RECEIVE, &arguments, &random_word());
-            let (mut input, mut events) = link.start(&command).await?;
-            if let Err(failure) = become_first(user, &signs, &mut input, &mut events).await {
-                input.close().await;
-                return Err(failure);
-            }
-            (input, events)
-        }
-    };
+    let (mut input, mut events) = start(link, user, RECEIVE, path, &bytes.len().to_string()).await?;
     let sending = async {
         for chunk in bytes.chunks(CHUNK_BYTES) {
-            let taken = tokio::time::timeout(STALL_LIMIT, input.write(chunk)).await;
-            taken.unwrap_or_else(|_| Err(HostFailure::Lost("the host took no more bytes".into())))?;
+            input.write(chunk).await?;
         }
         input.finish().await;
         Ok(())
@@ -94,18 +68,6 @@ fn not_taken(path: &[u8], said: &str) -> String {
     }
 }
 
-/// Keeps the beginning of what the other side says; breaks when it has nothing more to say.
-fn said(event: Event, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> ControlFlow<()> {
-    match event {
-        Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
-        // A banner may be long; what matters stands at its end.
-        Event::Stderr(more) if stderr.len() < 64 << 10 => stderr.extend(more),
-        Event::Closed(_) => return ControlFlow::Break(()),
-        _ => {}
-    }
-    ControlFlow::Continue(())
-}
-
 /// Drives both directions; after the sending the receiving may last [`STALL_LIMIT`] longer.
 async fn both(
     sending: impl Future<Output = Result<(), HostFailure>>,
@@ -116,37 +78,4 @@ async fn both(
         sent = &mut sending => tokio::time::timeout(STALL_LIMIT, receiving).await.ok().map(|()| sent),
         () = &mut receiving => Some(Err(HostFailure::Lost("the host ended an upload early".into()))),
     }
-}
-
-/// Waits until the script is there, and gives the password if that is asked for, once. Nothing else may reach the
-/// command before.
-pub(super) async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let (which, name) = (user.method.name(), &user.user);
-    let answered = async {
-        let mut asked = false;
-        while let Some(event) = events.recv().await {
-            if said(event, &mut stdout, &mut stderr).is_break() {
-                break;
-            }
-            let said = String::from_utf8_lossy(&stderr);
-            if said.contains(signs.ready.as_str()) {
-                return Ok(());
-            }
-            let prompts = signs.prompts(&said);
-            if prompts > 1 {
-                break;
-            }
-            if prompts == 1 && !asked {
-                asked = true;
-                let Some(password) = &user.password else { break };
-                let mut line = password.expose().as_bytes().to_vec();
-                line.push(b'\n');
-                input.write(&line).await?;
-                zeroize::Zeroize::zeroize(&mut line);
-            }
-        }
-        Err(HostFailure::Become(format!("{which} to `{name}` did not let an upload through")))
-    };
-    tokio::time::timeout(STALL_LIMIT, answered).await.unwrap_or_else(|_| Err(HostFailure::Become(format!("{which} to `{name}` did not answer"))))
 }

@@ -4,12 +4,14 @@
 //! raw fragment must itself be a [`Script`]. Own code rather than a crate: quoting must work on bytes, in every
 //! shell, and the known crates either leave some bytes unquoted or take only UTF-8 (RUSTSEC-2024-0006).
 
+mod glob;
 mod line;
 mod pattern;
 mod words;
 
 use std::fmt;
 
+pub use glob::glob;
 pub use line::{escaped, unescaped};
 pub use pattern::Pattern;
 pub use words::split_words;

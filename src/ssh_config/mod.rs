@@ -14,7 +14,6 @@ use indexmap::IndexMap;
 
 use oracle::Oracle;
 use read::Files;
-pub use read::glob;
 pub use tokens::Tokens;
 
 /// What the configuration says about one host. What it does not say is empty, and then the usual holds.

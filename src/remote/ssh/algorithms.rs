@@ -115,7 +115,7 @@ fn chosen<T: Clone>(ours: Vec<T>, name: impl Fn(&T) -> String, wanted: Option<&[
         Some('+') => return Ok(ours),
         Some('-') => {
             let without = named('-');
-            let fits = |one: &T| without.iter().any(|pattern| crate::ssh_config::glob(pattern.as_bytes(), name(one).as_bytes()));
+            let fits = |one: &T| without.iter().any(|pattern| crate::shell::glob(pattern.as_bytes(), name(one).as_bytes()));
             return Ok(ours.into_iter().filter(|one| !fits(one)).collect());
         }
         Some('^') => {

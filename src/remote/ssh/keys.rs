@@ -18,10 +18,20 @@ const LIMIT_BYTES: u64 = 1 << 20;
 #[derive(Default)]
 pub struct Keyring {
     read: Mutex<HashMap<PathBuf, Arc<OnceCell<Result<Arc<PrivateKey>, Problem>>>>>,
+    /// What lies beside key files, and certificates by their own files.
+    beside: Mutex<HashMap<PathBuf, Arc<Beside>>>,
+    certificates: Mutex<HashMap<PathBuf, Option<Certificate>>>,
     /// Passphrases by file.
     passphrases: Mutex<HashMap<PathBuf, Secret>>,
     /// What opens every file that has none of its own.
     general: Option<Secret>,
+}
+
+/// What lies beside a key file and can be read without its passphrase.
+#[derive(Debug, Default)]
+pub struct Beside {
+    pub public: Option<PublicKey>,
+    pub certificate: Option<Certificate>,
 }
 
 /// Why a key cannot be used.
@@ -49,6 +59,21 @@ impl Keyring {
         self.general.is_none() && !lock(&self.passphrases).contains_key(path) && matches!(read(path, None), Err(Problem::Encrypted))
     }
 
+    /// The public half and the certificate of a key file.
+    pub fn beside(&self, path: &Path) -> Arc<Beside> {
+        let read = || {
+            let certificate = load_openssh_certificate(with_ending(path, "-cert.pub")).ok();
+            let public = public_half(path).or_else(|| certificate.as_ref().map(|one| one.public_key().clone().into()));
+            Arc::new(Beside { public, certificate })
+        };
+        lock(&self.beside).entry(path.to_owned()).or_insert_with(read).clone()
+    }
+
+    /// A certificate that was named by its own file; `None` when it cannot be read.
+    pub fn certificate(&self, path: &Path) -> Option<Certificate> {
+        lock(&self.certificates).entry(path.to_owned()).or_insert_with(|| load_openssh_certificate(path).ok()).clone()
+    }
+
     /// Reads a key file. Decrypting takes a quarter of a second, so it has a thread of its own.
     ///
     /// # Errors
@@ -67,15 +92,10 @@ impl Keyring {
 
 /// The public half that lies beside a key file.
 pub fn public_half(path: &Path) -> Option<PublicKey> {
-    russh::keys::load_public_key(beside(path, ".pub")).ok()
+    russh::keys::load_public_key(with_ending(path, ".pub")).ok()
 }
 
-/// The certificate that lies beside a key file.
-pub fn certificate_beside(path: &Path) -> Option<Certificate> {
-    load_openssh_certificate(beside(path, "-cert.pub")).ok()
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.to_owned().into_os_string();
     name.push(ending);
     name.into()

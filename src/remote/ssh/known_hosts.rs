@@ -15,7 +15,7 @@ use russh::keys::{Certificate, HashAlg, PublicKey};
 use sha1::Sha1;
 
 use super::HostFailure;
-use crate::ssh_config::glob;
+use crate::shell::glob;
 
 /// All lines of some files.
 #[derive(Debug, Default, Clone)]

@@ -147,7 +147,7 @@ impl Attempt<'_> {
         };
         let mut used = vec![false; held.len()];
         let usual = identity.keys.is_empty();
-        let extra: Vec<Certificate> = identity.certificates.iter().filter_map(|path| russh::keys::load_openssh_certificate(path).ok()).collect();
+        let extra: Vec<Certificate> = identity.certificates.iter().filter_map(|path| self.keyring.certificate(path)).collect();
         if usual {
             // As ssh does: what is open already comes first.
             for (at, one) in held.iter().enumerate() {
@@ -166,8 +166,8 @@ impl Attempt<'_> {
             if !self.may_offer() {
                 break;
             }
-            let certificate = keys::certificate_beside(&path);
-            let public = keys::public_half(&path).or_else(|| certificate.as_ref().map(|one| one.public_key().clone().into()));
+            let beside = self.keyring.beside(&path);
+            let (public, certificate) = (&beside.public, beside.certificate.clone());
             // The agent may hold the very key, open.
             let place = public.as_ref().and_then(|public| held.iter().position(|one| is_of(one, public)));
             if let (Some(at), Some(agent)) = (place, &mut agent) {

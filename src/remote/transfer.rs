@@ -1,0 +1,83 @@
+//! How an upload and a download begin: a script on a channel of its own, as the login user or as another one.
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::opening::{Become, Signs, as_user};
+use super::pipe::{Event, Input};
+use super::shell::random_word;
+use super::{HostFailure, Link};
+
+/// Without a byte from the host for this long, it is taken for lost.
+pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
+
+/// Starts a script that is told a path, coded for `printf %b`, and another word. Its first argument is what it has to print
+/// on stderr when it begins, and those two follow.
+///
+/// # Errors
+/// When no channel can be had, or the user cannot be become.
+pub(super) async fn start(link: &Link, user: Option<&Become>, script: &str, path: &[u8], word: &str) -> Result<(Input, mpsc::Receiver<Event>), HostFailure> {
+    let mut arguments = String::from("'");
+    for &byte in path {
+        let _infallible = write!(arguments, "\\0{byte:03o}");
+    }
+    let _infallible = write!(arguments, "' {word}");
+    let Some(user) = user else { return link.start(&format!("exec sh -c '{script}' sh '' {arguments}")).await };
+    let (command, signs) = as_user(user, script, &arguments, &random_word());
+    let (mut input, mut events) = link.start(&command).await?;
+    match become_first(user, &signs, &mut input, &mut events).await {
+        Ok(()) => Ok((input, events)),
+        Err(failure) => {
+            input.close().await;
+            Err(failure)
+        }
+    }
+}
+
+/// Keeps the beginning of what the other side says; breaks when it has nothing more to say.
+pub(super) fn said(event: Event, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) -> ControlFlow<()> {
+    match event {
+        Event::Stdout(more) if stdout.len() < 4096 => stdout.extend(more),
+        // A banner may be long; what matters stands at its end.
+        Event::Stderr(more) if stderr.len() < 64 << 10 => stderr.extend(more),
+        Event::Closed(_) => return ControlFlow::Break(()),
+        _ => {}
+    }
+    ControlFlow::Continue(())
+}
+
+/// Waits until the script is there, and gives the password if that is asked for, once. Nothing else may reach the
+/// command before.
+async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let (which, name) = (user.method.name(), &user.user);
+    let answered = async {
+        let mut asked = false;
+        while let Some(event) = events.recv().await {
+            if said(event, &mut stdout, &mut stderr).is_break() {
+                break;
+            }
+            let said = String::from_utf8_lossy(&stderr);
+            if said.contains(signs.ready.as_str()) {
+                return Ok(());
+            }
+            let prompts = signs.prompts(&said);
+            if prompts > 1 {
+                break;
+            }
+            if prompts == 1 && !asked {
+                asked = true;
+                let Some(password) = &user.password else { break };
+                let mut line = password.expose().as_bytes().to_vec();
+                line.push(b'\n');
+                input.write(&line).await?;
+                zeroize::Zeroize::zeroize(&mut line);
+            }
+        }
+        Err(HostFailure::Become(format!("{which} to `{name}` did not let an upload through")))
+    };
+    tokio::time::timeout(STALL_LIMIT, answered).await.unwrap_or_else(|_| Err(HostFailure::Become(format!("{which} to `{name}` did not answer"))))
+}
