@@ -39,15 +39,32 @@ impl Lab {
     }
 
     fn run(&self, inventory: &str, words: &[&str]) -> Value {
+        self.run_with(inventory, words, None)
+    }
+
+    /// With this socket of an agent.
+    fn run_with(&self, inventory: &str, words: &[&str], agent: Option<&Path>) -> Value {
+        let mut command = self.command(inventory, words);
+        if let Some(agent) = agent {
+            command.env("SSH_AUTH_SOCK", agent);
+        }
+        let output = command.output().expect("mutate runs");
+        Self::document(words, &output)
+    }
+
+    fn command(&self, inventory: &str, words: &[&str]) -> Command {
         let inventory = self.file("inventory.toml", inventory);
-        let output = Command::new("python3")
+        let mut command = Command::new("python3");
+        command
             .arg(&self.script)
             .args(["run", "--", env!("CARGO_BIN_EXE_mutate"), words[0], "-i", &inventory, "--output", "json"])
             .args(&words[1..])
             .env("HOME", self.folder.path())
-            .env_remove("SSH_AUTH_SOCK")
-            .output()
-            .expect("mutate runs");
+            .env_remove("SSH_AUTH_SOCK");
+        command
+    }
+
+    fn document(words: &[&str], output: &std::process::Output) -> Value {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error} in the output of {words:?}: {}", String::from_utf8_lossy(&output.stderr)))
     }
 }
@@ -142,10 +159,156 @@ fn each_way_to_become_works_or_says_why_not() {
         let said = who(user, words);
         assert!(said.contains(part), "{user} {words:?}: {said}");
     }
+    lab.on("deb1", "printf '#!/bin/sh\\nprintf \"Verification code: \" >&2\\nsleep 40\\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo");
+    let strange = who("deploypw", &["--become", "--become-password-file", &good]);
+    assert!(strange.contains("did not answer within 15 s; it said `Verification code:`"), "{strange}");
     lab.on("deb1", "printf '#!/bin/sh\\nsleep 40\\n' >/usr/local/bin/sudo; chmod 755 /usr/local/bin/sudo");
     let slow = who("deploypw", &["--become", "--become-password-file", &good]);
     assert!(slow.contains("did not answer within 15 s"), "{slow}");
     lab.lab(&["reset", "deb1"]);
+}
+
+/// An agent that has one FIDO key, whose security key is this program.
+struct SecurityKey {
+    key: russh::keys::PrivateKey,
+    socket: std::path::PathBuf,
+}
+
+impl SecurityKey {
+    const KIND: &str = "sk-ssh-ed25519@openssh.com";
+
+    fn start(folder: &Path) -> Self {
+        let key = russh::keys::PrivateKey::random(&mut russh::keys::key::safe_rng(), russh::keys::Algorithm::Ed25519).expect("a key");
+        let socket = folder.join("agent");
+        let listener = std::os::unix::net::UnixListener::bind(&socket).expect("a socket");
+        let of_thread = Self { key: key.clone(), socket: socket.clone() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A client may go at any time.
+                let _gone = of_thread.serve(stream);
+            }
+        });
+        Self { key, socket }
+    }
+
+    /// The public key as it stands in messages and, in base64, in authorized_keys.
+    fn blob(&self) -> Vec<u8> {
+        let point = self.key.public_key().key_data().ed25519().expect("an Ed25519 key").0;
+        [string(Self::KIND.as_bytes()), string(&point), string(b"ssh:")].concat()
+    }
+
+    fn serve(&self, mut stream: std::os::unix::net::UnixStream) -> std::io::Result<()> {
+        use std::io::{Read as _, Write as _};
+        loop {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length)?;
+            let mut message = vec![0; u32::from_be_bytes(length) as usize];
+            stream.read_exact(&mut message)?;
+            let answer = match message.split_first() {
+                Some((11, _)) => [&[12, 0, 0, 0, 1][..], &string(&self.blob()), &string(b"of the token")].concat(),
+                Some((13, rest)) => {
+                    let (key, rest) = rest[4..].split_at(u32::from_be_bytes(rest[..4].try_into().expect("a length")) as usize);
+                    assert_eq!(key, self.blob());
+                    let data = &rest[4..4 + u32::from_be_bytes(rest[..4].try_into().expect("a length")) as usize];
+                    [&[14][..], &string(&self.signature(data))].concat()
+                }
+                _ => vec![5],
+            };
+            stream.write_all(&string(&answer))?;
+        }
+    }
+
+    /// As the security key signs: its application, that somebody touched it, a counter, and what is to be signed.
+    fn signature(&self, data: &[u8]) -> Vec<u8> {
+        use russh::keys::signature::Signer as _;
+        use sha2::{Digest as _, Sha256};
+        let tail = [1, 0, 0, 0, 7];
+        let signed = [&Sha256::digest(b"ssh:")[..], &tail, &Sha256::digest(data)[..]].concat();
+        let signature: russh::keys::ssh_key::Signature = self.key.try_sign(&signed).expect("a signature");
+        [string(Self::KIND.as_bytes()), string(signature.as_bytes()), tail.to_vec()].concat()
+    }
+}
+
+/// Bytes behind their length.
+fn string(bytes: &[u8]) -> Vec<u8> {
+    [&u32::try_from(bytes.len()).expect("a short text").to_be_bytes()[..], bytes].concat()
+}
+
+#[test]
+fn a_security_key_logs_in_through_the_agent() {
+    use base64::Engine as _;
+    let Some(lab) = Lab::new() else { return };
+    let token = SecurityKey::start(lab.folder.path());
+    let line = format!("{} {}", SecurityKey::KIND, base64::engine::general_purpose::STANDARD.encode(token.blob()));
+    lab.on("deb1", &format!("echo '{line}' >>/home/nosudo/.ssh/authorized_keys"));
+    let ran = lab.run_with(&inventory("nosudo", ""), &["ping", "all", "--why"], Some(&token.socket));
+    assert_eq!(ran["exit"], 0, "{ran:#}");
+    assert_eq!(lab.run(&inventory("nosudo", ""), &["ping", "all"])["exit"], 5, "nobody else has that key");
+    lab.lab(&["reset", "deb1"]);
+}
+
+#[test]
+fn what_happens_to_a_host_amid_a_command_is_told() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\ndeb1 = '10.99.1.1'\ndeb2 = '10.99.1.2'\ndeb3 = '10.99.1.3'\nbb1 = '10.99.2.1'\n");
+    let words = ["run", "all", "--", "echo begun; touch /run/begun; i=0; until [ -e /run/over ] || [ $i = 100 ]; do i=$((i + 1)); sleep 1; done; echo over"];
+    for host in ["deb1", "deb2", "deb3", "bb1"] {
+        lab.on(host, "rm -f /run/begun /run/over");
+    }
+    let child = lab.command(&hosts, &words).stdout(std::process::Stdio::piped()).spawn().expect("mutate runs");
+    for host in ["deb1", "deb2", "deb3", "bb1"] {
+        assert!((0..100).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            lab.on(host, "ls /run/begun").contains("begun")
+        }), "{host} has not begun");
+    }
+    lab.lab(&["kill", "deb1"]);
+    lab.lab(&["cut", "deb2"]);
+    lab.lab(&["freeze", "deb3"]);
+    lab.on("bb1", "touch /run/over");
+    let output = child.wait_with_output().expect("mutate ends");
+    lab.lab(&["mend", "deb2"]);
+    lab.lab(&["thaw", "deb3"]);
+    let run = Lab::document(&words, &output);
+    assert_eq!(run["exit"], 7, "{run:#}");
+    for (host, outcome) in [("deb1", "unknown"), ("deb2", "unknown"), ("deb3", "unknown"), ("bb1", "changed")] {
+        assert_eq!(run["hosts"][host]["outcome"], outcome, "{host}: {run:#}");
+        assert_eq!(run["hosts"][host]["steps"][0]["stdout"].as_str().map(|said| said.starts_with("begun")), Some(true), "{host}: {run:#}");
+        println!("{host}: {outcome} after {} s", run["hosts"][host]["steps"][0]["seconds"]);
+    }
+    for host in ["deb1", "deb2", "deb3"] {
+        assert!(run["hosts"][host]["steps"][0]["message"].as_str().is_some_and(|said| said.contains("contact was lost")), "{host}: {run:#}");
+        lab.lab(&["reset", host]);
+    }
+}
+
+#[test]
+fn a_host_with_another_key_is_left_alone() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\ndeb1 = '10.99.1.1'\ndeb2 = '10.99.1.2'\n");
+    lab.lab(&["rekey", "deb1"]);
+    let since = lab.on("deb1", "date +%s");
+    let run = lab.run(&hosts, &["run", "all", "--accept-new-host-keys", "--", "echo here"]);
+    assert_eq!((&run["exit"], &run["hosts"]["deb1"]["outcome"], &run["hosts"]["deb2"]["outcome"]), (&5.into(), &"unreachable".into(), &"changed".into()), "{run:#}");
+    assert!(message(&run, "deb1").contains("HOST KEY OF deb1 HAS CHANGED"), "{run:#}");
+    let log = lab.on("deb1", &format!("journalctl -u ssh --since @{} --no-pager", since.trim()));
+    assert!(!log.contains("Accepted") && !log.contains("Failed publickey"), "{log}");
+    lab.lab(&["reset", "deb1"]);
+    lab.learn_host_keys();
+    let after = lab.run(&hosts, &["ping", "all"]);
+    assert_eq!(after["exit"], 0, "{after:#}");
+}
+
+#[test]
+fn su_of_busybox_asks_on_stdout() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("bb1", "hash=$(grep ^admin: /etc/shadow | cut -d: -f2); sed -i \"s|^root:[^:]*|root:$hash|\" /etc/shadow; chmod u+s /bin/busybox");
+    let hosts = format!("user = 'admin'\nkey = '{KEY}'\nbecome_method = 'su'\n[hosts]\nbb1 = '10.99.2.1'\n");
+    let run = lab.run(&hosts, &["run", "all", "--become", "--become-password-file", &lab.path("password"), "--", "id -un"]);
+    assert_eq!(run["hosts"]["bb1"]["steps"][0]["stdout"], "root\n", "{run:#}");
+    let wrong = lab.run(&hosts, &["run", "all", "--become", "--become-password-file", &lab.path("wrong"), "--", "id -un"]);
+    assert!(message(&wrong, "bb1").contains("did not accept the password"), "{wrong:#}");
+    lab.lab(&["reset", "bb1"]);
 }
 
 #[test]
@@ -211,6 +374,33 @@ fn one_frozen_and_three_cut_hosts_of_a_thousand_hold_nobody() {
     }
     println!("1,000 hosts: {:.2} ms of processor per host, {} MiB at most", (after.0 - before.0) * 1000.0 / 1000.0, after.1 >> 10);
     assert!(after.1 >> 10 <= 128, "{} MiB", after.1 >> 10);
+}
+
+#[test]
+fn the_processor_of_the_client_beside_that_of_ssh_is_told() {
+    const HOSTS: usize = 100;
+    let Some(lab) = Lab::new() else { return };
+    let all: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
+    let many: Vec<(&str, &str)> = all.iter().filter(|host| host["kind"] == "many").filter_map(|host| Some((host["name"].as_str()?, host["address"].as_str()?))).take(HOSTS).collect();
+    assert_eq!(many.len(), HOSTS, "`lab up many=1000` must have been done");
+    let hosts: String = many.iter().map(|(name, address)| format!("{name} = '{address}'\n")).collect();
+    let inventory = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{hosts}");
+    let spent = |work: &dyn Fn()| {
+        let before = used().0;
+        work();
+        used().0 - before
+    };
+    // The first contact makes their file systems.
+    lab.run(&inventory, &["run", "all", "--", "true"]);
+    let nothing = spent(&|| drop(lab.lab(&["run", "--", "true"])));
+    let ours = spent(&|| assert_eq!(lab.run(&inventory, &["run", "all", "--", "hostname"])["totals"]["changed"], HOSTS));
+    let addresses: Vec<&str> = many.iter().map(|(_, address)| *address).collect();
+    let options = format!("-n -F none -i {KEY} -o IdentitiesOnly=yes -o UserKnownHostsFile={}", lab.path(".ssh/known_hosts"));
+    let each = format!("for host in {}; do ssh {options} root@$host hostname >/dev/null || exit 1; done", addresses.join(" "));
+    let theirs = spent(&|| assert!(lab.lab(&["run", "--", "sh", "-c", &each]).status.success()));
+    #[allow(clippy::cast_precision_loss, reason = "a hundred")]
+    let per_host = |seconds: f64| (seconds - nothing) * 1000.0 / HOSTS as f64;
+    println!("{HOSTS} hosts: {:.2} ms of processor per host, start-up included; ssh {:.2} ms", per_host(ours), per_host(theirs));
 }
 
 /// Seconds of processor that children have used, and the most memory that one of them had, in KiB.

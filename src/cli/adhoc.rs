@@ -19,8 +19,8 @@ use crate::modules;
 use crate::render::{Form, OutputView};
 use crate::shell::quoted;
 
-/// Text that travels in a frame, quoted byte by byte where need be.
-const STDIN_LIMIT_BYTES: usize = 64 << 10;
+/// Text that travels in a frame, which holds 1 MiB, quoted where need be.
+const STDIN_LIMIT_BYTES: usize = 512 << 10;
 
 /// How outputs are shown and how far a command may go.
 #[derive(Args, Clone, Default)]
@@ -145,19 +145,19 @@ pub struct Fetch {
 pub struct Limits {
     /// Change nothing; say what would change.
     #[arg(short = 'C', long)]
-    check: bool,
+    pub check: bool,
     /// Show what changes in files.
     #[arg(short = 'D', long)]
-    diff: bool,
+    pub diff: bool,
     /// Begin on no other host once more than this many have failed: a number, or a part such as `10%`.
     #[arg(long, value_name = "LIMIT")]
-    max_fail: Option<String>,
+    pub max_fail: Option<String>,
     /// Longest time on a host, in seconds.
     #[arg(short = 't', long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    timeout: Option<u64>,
+    pub timeout: Option<u64>,
     /// Why this is done, for the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    reason: String,
+    pub reason: String,
 }
 
 impl Run {
@@ -291,7 +291,7 @@ impl Fetch {
             Ok(prepared) => prepared,
             Err(exit) => return Ok(exit),
         };
-        super::unlock::keys(&input, prepared.hosts.values())?;
+        super::passphrases::ask(&input, prepared.hosts.values())?;
         let journal = runner::begin_journal(&mut input, &run, Some(Note { reason: self.reason, ..Note::default() }))?;
         let wanted = engine::Fetch { paths: self.paths, folder: folder.into() };
         let (exit, ()) = runner::watched(Some(&self.common.show), false, journal, None, |events, stop| async move {
@@ -302,7 +302,7 @@ impl Fetch {
 }
 
 /// Runs a playbook of its own with the usual report, which also tells what is in place and what commands print.
-fn one(play: String, command: &str, limits: Limits, mut common: Common) -> Result<u8> {
+pub(super) fn one(play: String, command: &str, limits: Limits, mut common: Common) -> Result<u8> {
     common.show.verbose = common.show.verbose.max(2);
     let mut problems = Vec::new();
     let mut input = input(&common, command, What::Text(play), &mut problems)?;
@@ -335,7 +335,8 @@ fn own_stdin() -> Result<String> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::io::stdin().take(STDIN_LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).context("reading stdin")?;
-    if bytes.len() > STDIN_LIMIT_BYTES {
+    // Other letters than those of English take up to five bytes each on their way.
+    if bytes.len() > STDIN_LIMIT_BYTES || crate::shell::printf_argument(&bytes).len() > 2 * STDIN_LIMIT_BYTES {
         bail!("stdin is longer than {} KiB; put it into a file, copy that with `mutate push`, and read it there", STDIN_LIMIT_BYTES >> 10);
     }
     String::from_utf8(bytes).map_err(|_| anyhow::anyhow!("stdin is no text in UTF-8; `mutate push` copies any bytes"))
@@ -357,7 +358,7 @@ fn escaped(text: &str) -> String {
 }
 
 /// A text as TOML.
-fn text(text: &str) -> String {
+pub(super) fn text(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default().replace('\u{7f}', "\\u007f")
 }
 

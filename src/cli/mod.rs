@@ -9,6 +9,7 @@ mod input;
 mod inventory;
 mod manual;
 mod options;
+mod passphrases;
 mod ping;
 mod resolve;
 mod rollback;
@@ -74,6 +75,8 @@ enum Command {
     /// Show the keys of hosts in one table, and add the new ones to known_hosts.
     #[command(name = "hostkeys")]
     HostKeys(hostkeys::HostKeys),
+    /// Show who holds the locks of hosts, or free the lock of a run.
+    Unlock(unlock::Unlock),
     /// Show the facts of hosts.
     Facts(ping::Facts),
     /// Show what mutate understood of the inventory.
@@ -117,6 +120,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Fetch(fetch) => fetch.run(),
         Command::Ping(ping) => ping.run(),
         Command::HostKeys(keys) => keys.run(),
+        Command::Unlock(unlock) => unlock.run(),
         Command::Facts(facts) => facts.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Modules(modules) => modules.run(),

@@ -54,7 +54,7 @@ impl Ping {
             Ok(prepared) => prepared,
             Err(exit) => return Ok(exit),
         };
-        super::unlock::keys(&input, prepared.hosts.values())?;
+        super::passphrases::ask(&input, prepared.hosts.values())?;
         self.common.show.tells_why = true;
         let (exit, ()) = runner::watched(Some(&self.common.show), false, None, None, |events, stop| async move {
             (engine::why(input, prepared.hosts, run, events, stop).await, ())

@@ -45,7 +45,7 @@ pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Show
         complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
         return Ok(NO_HOST);
     }
-    super::unlock::keys(&input, prepared.hosts.values())?;
+    super::passphrases::ask(&input, prepared.hosts.values())?;
     let journal = begin_journal(&mut input, &run, note)?;
     let (exit, ()) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
         let (_, exit) = engine::execute(input, prepared, run, events, stop).await;

@@ -1,58 +1,43 @@
-//! Passphrases of keys that a run will need, asked for once and before it begins.
+//! `unlock`: who holds the lock of a host, and how to take it away from a run that will never give it back.
 
-use std::collections::BTreeSet;
+use anyhow::{Result, bail};
+use clap::Args;
 
-use anyhow::{Context as _, Result};
+use super::adhoc::{Limits, one, text};
+use super::options::Common;
 
-use crate::engine::{HostPlan, Input};
-use crate::remote::{Route, Target, usual_keys};
-use crate::secret::Secret;
+const SCRIPT: &str = include_str!("unlock.sh");
 
-/// Asks on the terminal for the passphrases of keys that were named and that no agent has open. Where there is no
-/// terminal nothing is asked, and the login says what is missing.
-///
-/// # Errors
-/// When the terminal cannot be read.
-pub fn keys<'a>(input: &Input, plans: impl Iterator<Item = &'a HostPlan>) -> Result<()> {
-    use std::io::IsTerminal as _;
-    if !super::stderr_is_terminal() || !std::io::stdin().is_terminal() {
-        return Ok(());
-    }
-    let mut named = BTreeSet::new();
-    let mut any_usual = false;
-    for plan in plans.filter(|plan| plan.target.method == crate::remote::Method::Ssh) {
-        let mut target: &Target = &plan.target;
-        loop {
-            any_usual |= target.identity.keys.is_empty() && target.identity.password.is_none();
-            named.extend(target.identity.keys.iter().cloned());
-            match &target.route {
-                Route::Through(jump) => target = jump,
-                _ => break,
-            }
-        }
-    }
-    let has_agent = std::env::var_os("SSH_AUTH_SOCK").is_some_and(|path| !path.is_empty());
-    // As with ssh: without an agent there is nothing but the files.
-    if any_usual && !has_agent {
-        let usual = usual_keys();
-        if usual.iter().all(|path| input.reach.keyring.is_locked(path)) {
-            named.extend(usual.into_iter().take(1));
-        }
-    }
-    for path in named {
-        if !input.reach.keyring.is_locked(&path) || has_agent && is_in_agent(&path) {
-            continue;
-        }
-        let passphrase = rpassword::prompt_password(format!("passphrase for the key {}: ", path.display())).context("asking for the passphrase")?;
-        if !passphrase.is_empty() {
-            input.reach.keyring.unlock(&path, Secret::new(passphrase));
-        }
-    }
-    Ok(())
+/// Locks heal by themselves when their holder has died, so this is for the rest: a controller that hangs, say.
+#[derive(Args)]
+pub struct Unlock {
+    /// Which hosts: a pattern such as `all`, `web & !canary`, `db[1-3]`.
+    pattern: String,
+    /// Free the lock of this run. Without it, the locks are only shown. What the run has begun there is still finished.
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
+    /// Why this is done, for the journal.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    reason: String,
+    #[command(flatten)]
+    common: Common,
 }
 
-/// Whether the agent holds the key whose public half lies beside the file.
-fn is_in_agent(path: &std::path::Path) -> bool {
-    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return false };
-    runtime.block_on(crate::remote::agent_has(path))
+impl Unlock {
+    pub fn run(mut self) -> Result<u8> {
+        let wanted = self.run.unwrap_or_default();
+        if !wanted.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            bail!("`{}` is no run; `mutate unlock {}` shows which run holds the lock", wanted.escape_debug(), self.pattern);
+        }
+        self.common.become_it |= self.common.become_user.is_some() || self.common.become_method.is_some();
+        let script = format!("wanted='{wanted}'\n{SCRIPT}");
+        let counts = if wanted.is_empty() { "false" } else { "'freed' in result.stdout" };
+        let play = format!(
+            "name = \"unlock\"\nhosts = {}\n[[task]]\nname = \"lock\"\nchanged_when = {}\n[task.shell]\nprobe = true\ncmd = {}\n",
+            text(&self.pattern),
+            text(counts),
+            text(&script),
+        );
+        one(play, "unlock", Limits { reason: self.reason, ..Limits::default() }, self.common)
+    }
 }

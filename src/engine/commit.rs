@@ -58,10 +58,10 @@ impl Walker {
                 stdout: result.stdout.bytes(),
                 remark: result.stderr.bytes(),
             },
-            // What it would have said is lost; what it has done is not known, unless it only asks.
+            // What it has done is not known, unless it only asks.
             Came::Unknown(failure) if ready.counts() => {
                 ready.lost = Some(failure.to_string());
-                return Ok(());
+                Answer { status: 0, stdout: result.stdout.bytes(), remark: result.stderr.bytes() }
             }
             Came::Unknown(failure) => return Err(Halt::Host(failure)),
             Came::NotBegun | Came::Sent | Came::Lock { .. } => {
@@ -327,8 +327,9 @@ impl Walker {
             }
         }
         if let Some(reason) = &ready.lost {
-            let message = format!("contact was lost while it ran, so nobody knows how it ended: {reason}");
-            return Judged::Here(Box::new(Ending { is_fatal: true, ..Ending::new(Outcome::Unknown).message(message) }));
+            let message = format!("nobody knows how it ended: {reason}");
+            let said = ready.answer.clone().unwrap_or_default();
+            return Judged::Here(Box::new(Ending { is_fatal: true, ..Ending::new(Outcome::Unknown).message(message).with_answer(&said) }));
         }
         let none = Answer::default();
         let answer = match (&ready.question, &ready.answer) {
@@ -487,7 +488,7 @@ fn held(text: &str) -> String {
     let seconds = words.next().unwrap_or("?");
     let run = words.next().unwrap_or("?");
     let owner = words.next().unwrap_or("somebody").trim();
-    format!("the host is locked by {owner} (run {run}, for {seconds} s); wait for it to end")
+    format!("the host is locked by {owner} (run {run}, for {seconds} s); wait for it to end, or free it with `mutate unlock HOST --run {run}` if it never will")
 }
 
 impl Decided {

@@ -79,7 +79,8 @@ impl Walker {
                 let failure = failure.clone();
                 // Sent, and perhaps done: nobody can say before the host has been asked.
                 let message = format!("it had been sent when contact was lost ({failure}); whether it was done is not known");
-                self.end_step(&ready, Ending::new(Outcome::Unknown).message(message), None);
+                let said = Answer { status: 0, stdout: result.stdout.bytes(), remark: result.stderr.bytes() };
+                self.end_step(&ready, Ending::new(Outcome::Unknown).message(message).with_answer(&said), Some(&result));
                 return Settled::Halt(Halt::Host(failure));
             }
             Came::NotBegun => {

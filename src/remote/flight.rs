@@ -97,8 +97,12 @@ impl Shell {
         if let Err(failure) = flight.run(self, stop).await {
             let clean = flight.closed_cleanly;
             let begun = flight.begun;
-            for waiting in flight.waiting {
+            let asked = flight.head_since.elapsed();
+            for (place, waiting) in flight.waiting.into_iter().enumerate() {
                 let frame = &frames[waiting.at];
+                if place == 0 {
+                    results[waiting.at].time = asked;
+                }
                 // Only what it said on stderr may be missing.
                 if let Some(reply) = waiting.reply {
                     results[waiting.at].outcome = reply;
@@ -276,6 +280,9 @@ impl Flight<'_> {
             }
             Some(Incoming::Closed { status, stderr }) => {
                 self.closed_cleanly |= status.is_some();
+                if let Some(cut_off) = self.waiting.iter().find(|one| one.reply.is_none() && self.begun == Some(self.frames[one.at].seq)) {
+                    self.results[cut_off.at].stderr.push(&stderr);
+                }
                 let said = String::from_utf8_lossy(&stderr);
                 let said = said.lines().last().unwrap_or_default().trim().to_owned();
                 let reason = match (status, said.is_empty()) {

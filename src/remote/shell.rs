@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::pin::Pin;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::frame::{Frame, Library, definition};
 use super::opening::{Become, BecomeMethod, Opening, Prompt, Signs, opening_text};
@@ -15,6 +15,8 @@ use crate::shell::Script;
 
 /// How long a shell may take to say hello, sudo included.
 const HELLO_LIMIT: Duration = Duration::from_secs(15);
+/// What is looked at for a prompt on stdout.
+const PROMPT_LIMIT_BYTES: usize = 4 << 10;
 /// Frames and libraries that travel with the opening, before they are encoded.
 const FIRST_LIMIT_BYTES: usize = 60 << 10;
 
@@ -109,7 +111,8 @@ impl Shell {
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
         let (noticed, mut notices) = mpsc::channel(8);
-        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, noticed, listener));
+        let (saying, said) = watch::channel(String::new());
+        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, (noticed, saying), listener));
         let mut rest = opening.first_line.unwrap_or_default();
         rest.extend_from_slice(tokens.secret.as_bytes());
         rest.push(b'\n');
@@ -117,7 +120,7 @@ impl Shell {
         if !waits {
             // Nothing here ever asks for a password, so nothing can fall into wrong hands.
             let written = tokio::time::timeout(HELLO_LIMIT, input.write(&rest)).await;
-            if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user))) {
+            if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user, ""))) {
                 input.close().await;
                 return Err(failure);
             }
@@ -137,7 +140,7 @@ impl Shell {
             early: VecDeque::new(),
         };
         let hello = shell.greet(&mut incoming, &mut notices, user, waits.then_some(rest));
-        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user)));
+        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
         if let Err(failure) = greeted {
             shell.input.close().await;
             return Err(failure);
@@ -281,14 +284,17 @@ enum Notice {
     Ready,
 }
 
-fn silent(user: Option<&Become>) -> HostFailure {
+/// `said` is what it has said last, and may be a question that only a person can answer.
+fn silent(user: Option<&Become>, said: &str) -> HostFailure {
     match user {
-        Some(user) => HostFailure::Become(format!(
-            "{} to `{}` did not answer within {} s; it may wait for a slow name or directory service",
-            user.method.name(),
-            user.user,
-            HELLO_LIMIT.as_secs()
-        )),
+        Some(user) => {
+            let why = if said.is_empty() {
+                "it may wait for a slow name or directory service".to_owned()
+            } else {
+                format!("it said `{said}`, and mutate answers no question but the one for the password")
+            };
+            HostFailure::Become(format!("{} to `{}` did not answer within {} s; {why}", user.method.name(), user.user, HELLO_LIMIT.as_secs()))
+        }
         None => HostFailure::Shell(format!(
             "the login shell did not start `sh` within {} s; a profile on the host may wait for input",
             HELLO_LIMIT.as_secs()
@@ -360,6 +366,12 @@ fn not_opened(user: Option<&Become>, status: Option<u32>, stderr: &[u8]) -> Host
     }
 }
 
+/// The last line that says something, without signs that a terminal would obey.
+fn last_line(said: &str) -> String {
+    let line = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default();
+    line.chars().filter(|letter| !letter.is_control()).take(200).collect()
+}
+
 fn first_line(said: &str, status: Option<u32>) -> String {
     match said.lines().map(str::trim).rfind(|line| !line.is_empty()) {
         Some(line) => line.chars().take(300).collect(),
@@ -376,21 +388,33 @@ async fn read(
     tokens: Tokens,
     signs: Option<Signs>,
     sender: mpsc::Sender<Incoming>,
-    noticed: mpsc::Sender<Notice>,
+    (noticed, saying): (mpsc::Sender<Notice>, watch::Sender<String>),
     mut listener: Option<Box<dyn Listener>>,
 ) {
     let mut stdout = Stdout::new(tokens.clone());
     let mut stderr = Stderr::new(tokens);
     let mut output = Kept::default();
     let mut prompts_seen = 0;
+    // busybox asks on stdout.
+    let mut asked_on_stdout = Vec::new();
     let mut is_ready = false;
     let mut greeted = false;
     let (mut replies, mut remarks) = (Vec::new(), Vec::new());
     while let Some(event) = events.recv().await {
         let fed = match event {
-            Event::Stdout(bytes) => stdout.feed(&bytes, &mut replies),
+            Event::Stdout(bytes) => {
+                if signs.is_some() && !is_ready && asked_on_stdout.len() < PROMPT_LIMIT_BYTES {
+                    asked_on_stdout.extend_from_slice(&bytes);
+                }
+                stdout.feed(&bytes, &mut replies)
+            }
             Event::Stderr(bytes) => stderr.feed(&bytes, &mut remarks),
             Event::Closed(status) => {
+                // What a step has said before its end was cut off.
+                let output = std::mem::take(&mut output);
+                if output.total_bytes > 0 && sender.send(Incoming::Output(output)).await.is_err() {
+                    return;
+                }
                 let mut stderr = stderr.loose();
                 if let Some(signs) = &signs {
                     stderr = String::from_utf8_lossy(&stderr).replace(&signs.ready, "").into_bytes();
@@ -408,10 +432,11 @@ async fn read(
             let said = String::from_utf8_lossy(&stderr.loose()).into_owned();
             // What stands before the command is there may be a question; what stands behind is the command's own.
             let (before, ready) = said.split_once(signs.ready.as_str()).map_or((said.as_str(), false), |(before, _)| (before, true));
-            while prompts_seen < signs.prompts(before) {
+            while prompts_seen < signs.prompts(before) + signs.prompts(&String::from_utf8_lossy(&asked_on_stdout)) {
                 prompts_seen += 1;
                 let _heard = noticed.try_send(Notice::Prompt);
             }
+            saying.send_replace(last_line(before));
             if ready {
                 is_ready = true;
                 let _heard = noticed.try_send(Notice::Ready);

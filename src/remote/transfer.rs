@@ -64,7 +64,8 @@ async fn become_first(user: &Become, signs: &Signs, input: &mut Input, events: &
             if said.contains(signs.ready.as_str()) {
                 return Ok(());
             }
-            let prompts = signs.prompts(&said);
+            // busybox asks on stdout.
+            let prompts = signs.prompts(&said) + signs.prompts(&String::from_utf8_lossy(&stdout));
             if prompts > 1 {
                 break;
             }

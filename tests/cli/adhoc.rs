@@ -14,6 +14,13 @@ fn seen(fleet: &Fleet, words: &[&str]) -> (String, String, i32) {
     (String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned(), output.status.code().unwrap_or(-1))
 }
 
+/// What the journal lists.
+fn history(fleet: &Fleet) -> String {
+    let mut command = std::process::Command::new(super::program());
+    command.args(["history"]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin");
+    String::from_utf8_lossy(&command.output().expect("the program runs").stdout).into_owned()
+}
+
 #[test]
 fn a_command_has_its_status_and_both_streams() {
     let fleet = two();
@@ -92,6 +99,58 @@ fn stdin_goes_to_all_hosts() {
 }
 
 #[test]
+fn stdin_may_be_long_but_not_without_end() {
+    use std::io::Write as _;
+    let fleet = one();
+    for (bytes, exit) in [(500_000, 0), (600_000, 1)] {
+        let mut child = mutate(&fleet, &["run", "all", "--stdin", "--", "wc -c"])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        // It may have gone before it has read all.
+        let _gone = child.stdin.take().expect("stdin").write_all(&b"0123456789".repeat(bytes / 10));
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(exit), "{}", String::from_utf8_lossy(&output.stderr));
+        let said = String::from_utf8_lossy(if exit == 0 { &output.stdout } else { &output.stderr }).into_owned();
+        assert!(said.contains(if exit == 0 { "500000" } else { "mutate push" }), "{said}");
+    }
+}
+
+#[test]
+fn a_lock_is_shown_and_freed_by_the_name_of_its_run() {
+    let fleet = one();
+    let lock = fleet.host("alpha").home.join(".local/state/mutate/lock");
+    let said = |ran: &Ran| ran.document["hosts"]["alpha"]["steps"][0]["stdout"].as_str().unwrap_or_default().to_owned();
+    let none = run(&fleet, &["unlock", "alpha"]);
+    assert_eq!((none.exit, said(&none).as_str()), (0, "not locked\n"), "{}", none.document);
+    // A holder that lives and will not let go: this process.
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("the process");
+    let born = stat.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(19)).expect("its start");
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("the boot");
+    let up = std::fs::read_to_string("/proc/uptime").expect("the uptime");
+    let since = up.split('.').next().expect("seconds");
+    std::fs::create_dir_all(&lock).expect("the lock");
+    std::fs::set_permissions(lock.parent().expect("a folder"), std::os::unix::fs::PermissionsExt::from_mode(0o700)).expect("a mode");
+    std::fs::write(lock.join("owner"), format!("{} {born} {} {since} 01HELD\nann@laptop `mutate apply`\nfor alpha\n", std::process::id(), boot.trim())).expect("the owner");
+    let refused = run(&fleet, &["do", "alpha", "file", "path=~/new", "state=touch"]);
+    let message = refused.document["hosts"]["alpha"]["message"].as_str().unwrap_or_default();
+    assert!(refused.exit == 8 && message.contains("mutate unlock HOST --run 01HELD"), "{}", refused.document);
+    let shown = run(&fleet, &["unlock", "alpha"]);
+    assert!(said(&shown).starts_with("locked by ann@laptop `mutate apply`, run 01HELD, for ") && lock.exists(), "{}", shown.document);
+    assert_eq!(run(&fleet, &["unlock", "alpha", "--run", "01OTHER"]).exit, 4);
+    assert!(lock.exists(), "the lock of another run");
+    let freed = run(&fleet, &["unlock", "alpha", "--run", "01HELD", "--reason", "it hangs"]);
+    assert_eq!((freed.exit, &freed.document["hosts"]["alpha"]["outcome"]), (0, &"changed".into()), "{}", freed.document);
+    let left: Vec<_> = std::fs::read_dir(lock.parent().expect("a folder")).expect("the state").flatten().map(|entry| entry.file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().contains("lock")), "{left:?}");
+    let text = history(&fleet);
+    assert!(text.contains("it hangs") && text.contains("unlock"), "{text}");
+    assert_eq!(run(&fleet, &["do", "alpha", "file", "path=~/new", "state=touch"]).exit, 0);
+}
+
+#[test]
 fn a_budget_of_failures_ends_the_round() {
     let names: Vec<String> = (1..=12).map(|number| format!("h{number}")).collect();
     let fleet = Fleet::start(&names.iter().map(String::as_str).collect::<Vec<_>>(), &Faults::default());
@@ -110,6 +169,8 @@ fn a_command_without_end_is_killed_and_a_lost_one_is_unknown() {
     fleet.host("alpha").close_at(12);
     let ran = run(&fleet, &["run", "alpha", "--", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.1; done"]);
     assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
+    let said = ran.document["hosts"]["alpha"]["steps"][0]["stdout"].as_str().unwrap_or_default();
+    assert!(said.starts_with("1\n"), "what it had said before is kept: {said}");
 }
 
 #[test]
@@ -182,11 +243,7 @@ fn files_are_pushed_with_a_backup() {
 fn every_command_is_in_the_journal() {
     let fleet = one();
     run(&fleet, &["run", "alpha", "--reason", "hotfix 7", "--", "echo done"]);
-    let output = mutate(&fleet, &["history"]).output();
-    drop(output);
-    let mut command = std::process::Command::new(super::program());
-    command.args(["history"]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin");
-    let text = String::from_utf8_lossy(&command.output().expect("the program runs").stdout).into_owned();
+    let text = history(&fleet);
     assert!(text.contains(" run ") && text.contains("hotfix 7"), "{text}");
 }
 
