@@ -2,18 +2,15 @@
 
 mod edit;
 
-use std::sync::Arc;
-
 use anyhow::{Result, bail};
-use regex::bytes::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::edit::{Edit, Find, Place};
-use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Shown, Source};
-use crate::module::{Answer, Content, Mode, Module, Path, Question, Surroundings, Touches, Verdict, diff};
+use super::file::{CHANGE, Edited, LOOK, Properties};
+use super::text::{compiled, references};
+use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
-use crate::shell::Pattern;
 
 /// Make sure that a file has one certain line, or has it not.
 ///
@@ -107,36 +104,22 @@ impl Module for Lineinfile {
         self.check_references(&edit)
     }
 
-    /// The answer of `file_look`, always with the content.
     fn touches(&self, around: &Surroundings) -> Touches {
         Touches::Path(around.absolute(&self.path))
     }
 
     fn probe(&self, around: &Surroundings) -> Question {
-        Question::Ask(self.put(&around.absolute(&self.path)).probe("?"))
+        Question::Ask(self.edited(&around.absolute(&self.path)).probe())
     }
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
-        let path = around.absolute(&self.path);
-        let look = Look::read(answer)?;
-        let old = match (look.kind, &look.shown) {
-            (Kind::Absent, _) if self.state == State::Absent => return Ok(Verdict::in_place()),
-            (Kind::Absent, _) if !self.create => bail!("`{path}` does not exist; create = true would make it"),
-            (Kind::Folder, _) => bail!("`{path}` is a directory and has no lines"),
-            (Kind::File, Shown::Bytes(bytes)) => bytes.as_slice(),
-            (Kind::File, _) => bail!(
-                "`{path}` is larger than {} KiB, which is too much to edit by the line; use `template` or `command`",
-                diff::SHOWN_BYTES >> 10
-            ),
-            _ => b"",
-        };
         let edit = self.edit()?;
-        let new = match self.state {
-            State::Present => edit.present(old),
-            State::Absent => edit.absent(old),
-        };
-        let content = Arc::new(Content::new(new));
-        self.put(&path).verdict(around, answer, &look, &Source::Controller(&content))
+        self.edited(&around.absolute(&self.path)).verdict(around, answer, |old| {
+            Ok(match self.state {
+                State::Present => edit.present(old),
+                State::Absent => edit.absent(old),
+            })
+        })
     }
 }
 
@@ -145,16 +128,8 @@ impl Lineinfile {
         Properties::new(self.mode.as_ref(), self.owner.as_ref(), self.group.as_ref())
     }
 
-    fn put<'a>(&'a self, path: &'a str) -> Put<'a> {
-        Put {
-            path,
-            properties: self.properties(),
-            new_mode: NEW_FILE,
-            validate: self.validate.as_deref(),
-            follow: self.follow,
-            existing: Existing::Edited,
-            before: Pattern::default(),
-        }
+    fn edited<'a>(&'a self, path: &'a str) -> Edited<'a> {
+        Edited { create: self.create, validate: self.validate.as_deref(), follow: self.follow, ..Edited::new(path, self.properties()) }
     }
 
     /// The line without an ending, which a text in three quotes has.
@@ -186,7 +161,7 @@ impl Lineinfile {
         let Find::Pattern(pattern) = &edit.find else {
             bail!("`backrefs` needs `regexp`, whose groups `line` refers to");
         };
-        for name in edit::references(self.wanted_line()) {
+        for name in references(self.wanted_line()) {
             let is_there = match name.parse::<usize>() {
                 Ok(number) => number < pattern.captures_len(),
                 Err(_) => pattern.capture_names().flatten().any(|one| one == name),
@@ -197,44 +172,6 @@ impl Lineinfile {
         }
         Ok(())
     }
-}
-
-/// A regular expression over bytes, with the spelling that Python has for a few things.
-fn compiled(key: &str, pattern: &str) -> Result<Regex> {
-    let ours = from_python(pattern);
-    // Like Python's for bytes: `.` fits any byte. A class such as `[é]` needs Unicode.
-    let bytewise = RegexBuilder::new(&ours).unicode(false).build();
-    let error = match bytewise.or_else(|_| Regex::new(&ours)) {
-        Ok(regex) => return Ok(regex),
-        Err(error) => error.to_string(),
-    };
-    if error.contains("look-around") {
-        bail!("`{key}`: look-around such as `(?!…)` is not supported | match the whole line, or use `search_string`");
-    }
-    if error.contains("backreference") {
-        bail!("`{key}`: a back-reference inside the expression is not supported | write the text out");
-    }
-    let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    bail!("`{key}` is no regular expression: {reason} | a literal `{{`, `(` or `[` takes a backslash before it");
-}
-
-/// `\Z` is the end, and `\<` and `\>` are plain characters.
-fn from_python(pattern: &str) -> String {
-    let mut ours = String::with_capacity(pattern.len());
-    let mut rest = pattern.chars();
-    while let Some(letter) = rest.next() {
-        if letter != '\\' {
-            ours.push(letter);
-            continue;
-        }
-        match rest.next() {
-            Some('Z') => ours.push_str(r"\z"),
-            Some(plain @ ('<' | '>')) => ours.push(plain),
-            Some(other) => ours.extend(['\\', other]),
-            None => ours.push('\\'),
-        }
-    }
-    ours
 }
 
 #[cfg(test)]
@@ -256,7 +193,7 @@ mod tests {
 
     #[test]
     fn the_content_is_always_asked_for() {
-        assert_eq!(probe::<Lineinfile>(ARGUMENTS), "file_look '/etc/a.conf' 'nofollow' '?' 262144");
+        assert_eq!(probe::<Lineinfile>(ARGUMENTS), "file_look '/etc/a.conf' 'nofollow' '?' 1048576");
     }
 
     #[test]
@@ -307,8 +244,8 @@ undo   file_meta '/etc/a.conf' '0644' '-' '-'",
     #[test]
     fn what_has_no_lines_is_an_error() {
         assert_eq!(verdict::<Lineinfile>(ARGUMENTS, 0, "dir 0755 0 0 root root\n"), "error: `/etc/a.conf` is a directory and has no lines");
-        let large = verdict::<Lineinfile>(ARGUMENTS, 0, "file 0644 0 0 root root 1 999999 ab\n");
-        assert!(large.starts_with("error: `/etc/a.conf` is larger than 256 KiB"), "{large}");
+        let large = verdict::<Lineinfile>(ARGUMENTS, 0, "file 0644 0 0 root root 1 9999999 ab\n");
+        assert!(large.starts_with("error: `/etc/a.conf` is larger than 1024 KiB"), "{large}");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the change that gives a file its content.
 
 mod directory;
+mod edited;
 mod link;
 mod look;
 mod properties;
@@ -19,6 +20,7 @@ use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
 
+pub use edited::{EDITED_BYTES, Edited};
 pub use look::{Kind, Look, Shown, missing_parent};
 pub use properties::Properties;
 pub use put::{Existing, INLINE_BYTES, Put, Source, check_parent, folder_of, upload_path};

@@ -72,7 +72,12 @@ impl Put<'_> {
             Existing::Kept => "-",
             Existing::Edited => "?",
         };
-        sh!("file_look {} {} {} {}", self.path, follow, want, diff::SHOWN_BYTES)
+        sh!("file_look {} {} {} {}", self.path, follow, want, self.shown_bytes())
+    }
+
+    /// Content up to this size comes along in the answer.
+    fn shown_bytes(&self) -> usize {
+        if self.existing == Existing::Edited { super::EDITED_BYTES } else { diff::SHOWN_BYTES }
     }
 
     /// What is to be done. `answer` is needed for its remark.
@@ -142,7 +147,7 @@ impl Put<'_> {
     }
 
     fn and_content(&self, pattern: Pattern, size_bytes: u64) -> Pattern {
-        if self.existing == Existing::Edited && size_bytes <= diff::SHOWN_BYTES as u64 {
+        if self.existing == Existing::Edited && size_bytes <= self.shown_bytes() as u64 {
             // The hash has said it all.
             return pattern.and("content").and_anything();
         }

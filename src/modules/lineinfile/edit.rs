@@ -3,9 +3,9 @@
 //! Outside of the line in question not a byte changes: line endings, a byte order mark, a missing newline at the end
 //! and what is not UTF-8 stay.
 
-use regex::bytes::{Captures, Regex};
+use regex::bytes::Regex;
 
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+use crate::modules::text::{Line, expanded, holds, lines_of, push, split_mark};
 
 /// What is to be done with a text.
 #[derive(Debug)]
@@ -38,13 +38,6 @@ pub enum Place {
     /// After the line that fits, else at the end.
     After(Regex),
     Before(Regex),
-}
-
-/// A line and its ending.
-#[derive(Clone, Copy)]
-struct Line<'a> {
-    text: &'a [u8],
-    ending: &'a [u8],
 }
 
 impl Edit {
@@ -135,99 +128,10 @@ impl Edit {
     }
 }
 
-/// A replacement with its references filled in, by the rules of Python's `Match.expand`: `\1`, `\g<1>`, `\g<name>`.
-fn expanded(template: &[u8], groups: &Captures) -> Vec<u8> {
-    let mut line = Vec::with_capacity(template.len());
-    let mut rest = template;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte != b'\\' {
-            line.push(byte);
-            continue;
-        }
-        if let Some((name, after)) = reference(rest) {
-            let group = match name.parse() {
-                Ok(number) => groups.get(number),
-                Err(_) => groups.name(name),
-            };
-            line.extend_from_slice(group.map_or(b"".as_slice(), |group| group.as_bytes()));
-            rest = after;
-            continue;
-        }
-        match rest.split_first() {
-            Some((b'\\', after)) => {
-                line.push(b'\\');
-                rest = after;
-            }
-            Some((b't', after)) => {
-                line.push(b'\t');
-                rest = after;
-            }
-            _ => line.push(b'\\'),
-        }
-    }
-    line
-}
-
-/// The name or number of a group after a backslash, and what follows it.
-fn reference(text: &[u8]) -> Option<(&str, &[u8])> {
-    if let Some(named) = text.strip_prefix(b"g<") {
-        let end = named.iter().position(|&byte| byte == b'>')?;
-        return Some((std::str::from_utf8(&named[..end]).ok()?, &named[end + 1..]));
-    }
-    // `\0` is no group in Python.
-    if !text.first()?.is_ascii_digit() || text[0] == b'0' {
-        return None;
-    }
-    let digits = text.iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
-    Some((std::str::from_utf8(&text[..digits]).ok()?, &text[digits..]))
-}
-
-/// The groups that a replacement refers to.
-pub fn references(template: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut rest = template.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        if byte == b'\\' {
-            if let Some((name, after)) = reference(rest) {
-                found.push(name.to_owned());
-                rest = after;
-            } else {
-                // What is escaped, even a backslash, begins nothing.
-                rest = rest.get(1..).unwrap_or_default();
-            }
-        }
-    }
-    found
-}
-
-fn split_mark(text: &[u8]) -> (&[u8], &[u8]) {
-    text.split_at(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 })
-}
-
-fn lines_of(text: &[u8]) -> Vec<Line<'_>> {
-    text.split_inclusive(|&byte| byte == b'\n')
-        .map(|line| {
-            let text = line.strip_suffix(b"\n").map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text));
-            Line { text, ending: &line[text.len()..] }
-        })
-        .collect()
-}
-
-fn push(text: &mut Vec<u8>, line: Line) {
-    text.extend_from_slice(line.text);
-    text.extend_from_slice(line.ending);
-}
-
-/// Whether a text holds another one.
-fn holds(text: &[u8], part: &[u8]) -> bool {
-    part.is_empty() || text.windows(part.len()).any(|window| window == part)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::modules::text::references;
 
     fn regex(pattern: &str) -> Regex {
         Regex::new(pattern).expect(pattern)

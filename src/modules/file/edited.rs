@@ -1,0 +1,99 @@
+//! A file whose new content follows from the old one.
+
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+
+use super::{Existing, Kind, Look, NEW_FILE, Properties, Put, Shown, Source};
+use crate::module::{Answer, Content, Surroundings, Undo, Verdict};
+use crate::sh;
+use crate::shell::{Pattern, Script};
+
+/// The largest file that is edited, in bytes: it travels here and back.
+pub const EDITED_BYTES: usize = 1 << 20;
+
+/// What is to be edited.
+pub struct Edited<'a> {
+    /// Absolute.
+    pub path: &'a str,
+    pub properties: Properties<'a>,
+    /// Mode of a file that is made, when none is asked for.
+    pub new_mode: u32,
+    pub validate: Option<&'a str>,
+    pub follow: bool,
+    /// Make the file when there is none.
+    pub create: bool,
+    /// What the answer has before the part about this file.
+    pub before: Pattern,
+    /// Runs after every change of the file, also after one that takes it back.
+    pub then: Script,
+}
+
+impl<'a> Edited<'a> {
+    pub fn new(path: &'a str, properties: Properties<'a>) -> Self {
+        let then = Script::default();
+        Self { path, properties, new_mode: NEW_FILE, validate: None, follow: false, create: false, before: Pattern::default(), then }
+    }
+
+    fn put(&self) -> Put<'_> {
+        Put {
+            path: self.path,
+            properties: self.properties,
+            new_mode: self.new_mode,
+            validate: self.validate,
+            follow: self.follow,
+            existing: Existing::Edited,
+            before: self.before.clone(),
+        }
+    }
+
+    /// Asks what is there, with its content.
+    pub fn probe(&self) -> Script {
+        self.put().probe("?")
+    }
+
+    /// What is to be done, given the answer of [`probe`](Self::probe). `edit` makes the new content of the old one, which is
+    /// empty where there is no file; where the new one is empty too, none is made.
+    ///
+    /// # Errors
+    /// What is there cannot be edited; or why `edit` cannot.
+    pub fn verdict(&self, around: &Surroundings, answer: &Answer, edit: impl FnOnce(&[u8]) -> Result<Vec<u8>>) -> Result<Verdict> {
+        let path = self.path;
+        let look = Look::read(answer)?;
+        let old = match (look.kind, &look.shown) {
+            (Kind::Folder, _) => bail!("`{path}` is a directory and has no lines"),
+            (Kind::File, Shown::Bytes(bytes)) => bytes.as_slice(),
+            (Kind::File, _) => bail!("`{path}` is larger than {} KiB, or no text, which is too much to edit; use `copy`, `template` or `command`", EDITED_BYTES >> 10),
+            _ => b"",
+        };
+        let new = edit(old)?;
+        if look.kind == Kind::Absent {
+            match (new.is_empty(), self.create) {
+                (true, _) => return Ok(Verdict::in_place()),
+                (false, true) => {}
+                (false, false) => bail!("`{path}` does not exist; create = true would make it"),
+            }
+        }
+        let content = Arc::new(Content::new(new));
+        let verdict = self.put().verdict(around, answer, &look, &Source::Controller(&content))?;
+        Ok(self.followed(verdict))
+    }
+
+    /// The change with what has to run after it.
+    fn followed(&self, verdict: Verdict) -> Verdict {
+        let Verdict::Differs(mut change) = verdict else { return verdict };
+        if self.then.is_empty() {
+            return Verdict::Differs(change);
+        }
+        let after = |script: &Script| sh!("{} || exit\n{}", script, self.then);
+        change.apply.script = after(&change.apply.script);
+        change.apply.group = true;
+        change.undo = match change.undo {
+            Undo::Run(script) => Undo::Run(after(&script)),
+            // The record becomes the last word of the call.
+            Undo::Restore(script) => Undo::Restore(sh!("edited_back() { {} \"$1\" || exit\n{}\n}; edited_back", script, self.then)),
+            other => other,
+        };
+        Verdict::Differs(change)
+    }
+}

@@ -1,0 +1,156 @@
+//! Text that is edited on its way: lines with their endings, regular expressions as Python users know them.
+
+use anyhow::{Result, bail};
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A line and its ending.
+#[derive(Clone, Copy)]
+pub struct Line<'a> {
+    pub text: &'a [u8],
+    pub ending: &'a [u8],
+}
+
+/// A regular expression over bytes, with the spelling that Python has for a few things. `key` is the parameter's name.
+///
+/// # Errors
+/// Why it cannot be read, and what to write instead.
+pub fn compiled(key: &str, pattern: &str) -> Result<Regex> {
+    built(key, pattern, |_| {})
+}
+
+/// The same for an expression that sees many lines at once.
+///
+/// # Errors
+/// As [`compiled`].
+pub fn built(key: &str, pattern: &str, set: impl Fn(&mut RegexBuilder)) -> Result<Regex> {
+    let ours = from_python(pattern);
+    // Like Python's for bytes: `.` fits any byte. A class such as `[é]` needs Unicode.
+    let build = |unicode: bool| {
+        let mut builder = RegexBuilder::new(&ours);
+        set(&mut builder);
+        builder.unicode(unicode).build()
+    };
+    let error = match build(false).or_else(|_| build(true)) {
+        Ok(regex) => return Ok(regex),
+        Err(error) => error.to_string(),
+    };
+    if error.contains("look-around") {
+        bail!("`{key}`: look-around such as `(?!…)` is not supported | match the whole line, or use `search_string`");
+    }
+    if error.contains("backreference") {
+        bail!("`{key}`: a back-reference inside the expression is not supported | write the text out");
+    }
+    let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    bail!("`{key}` is no regular expression: {reason} | a literal `{{`, `(` or `[` takes a backslash before it");
+}
+
+/// `\Z` is the end, and `\<` and `\>` are plain characters.
+fn from_python(pattern: &str) -> String {
+    let mut ours = String::with_capacity(pattern.len());
+    let mut rest = pattern.chars();
+    while let Some(letter) = rest.next() {
+        if letter != '\\' {
+            ours.push(letter);
+            continue;
+        }
+        match rest.next() {
+            Some('Z') => ours.push_str(r"\z"),
+            Some(plain @ ('<' | '>')) => ours.push(plain),
+            Some(other) => ours.extend(['\\', other]),
+            None => ours.push('\\'),
+        }
+    }
+    ours
+}
+
+/// A replacement with its references filled in, by the rules of Python's `Match.expand`: `\1`, `\g<1>`, `\g<name>`.
+pub fn expanded(template: &[u8], groups: &Captures) -> Vec<u8> {
+    let mut line = Vec::with_capacity(template.len());
+    let mut rest = template;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte != b'\\' {
+            line.push(byte);
+            continue;
+        }
+        if let Some((name, after)) = reference(rest) {
+            let group = match name.parse() {
+                Ok(number) => groups.get(number),
+                Err(_) => groups.name(name),
+            };
+            line.extend_from_slice(group.map_or(b"".as_slice(), |group| group.as_bytes()));
+            rest = after;
+            continue;
+        }
+        match rest.split_first() {
+            Some((b'\\', after)) => {
+                line.push(b'\\');
+                rest = after;
+            }
+            Some((b't', after)) => {
+                line.push(b'\t');
+                rest = after;
+            }
+            _ => line.push(b'\\'),
+        }
+    }
+    line
+}
+
+/// The name or number of a group after a backslash, and what follows it.
+fn reference(text: &[u8]) -> Option<(&str, &[u8])> {
+    if let Some(named) = text.strip_prefix(b"g<") {
+        let end = named.iter().position(|&byte| byte == b'>')?;
+        return Some((std::str::from_utf8(&named[..end]).ok()?, &named[end + 1..]));
+    }
+    // `\0` is no group in Python.
+    if !text.first()?.is_ascii_digit() || text[0] == b'0' {
+        return None;
+    }
+    let digits = text.iter().take(2).take_while(|byte| byte.is_ascii_digit()).count();
+    Some((std::str::from_utf8(&text[..digits]).ok()?, &text[digits..]))
+}
+
+/// The groups that a replacement refers to.
+pub fn references(template: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = template.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'\\' {
+            if let Some((name, after)) = reference(rest) {
+                found.push(name.to_owned());
+                rest = after;
+            } else {
+                // What is escaped, even a backslash, begins nothing.
+                rest = rest.get(1..).unwrap_or_default();
+            }
+        }
+    }
+    found
+}
+
+pub fn split_mark(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 })
+}
+
+pub fn lines_of(text: &[u8]) -> Vec<Line<'_>> {
+    text.split_inclusive(|&byte| byte == b'\n')
+        .map(|line| {
+            let text = line.strip_suffix(b"\n").map_or(line, |text| text.strip_suffix(b"\r").unwrap_or(text));
+            Line { text, ending: &line[text.len()..] }
+        })
+        .collect()
+}
+
+pub fn push(text: &mut Vec<u8>, line: Line) {
+    text.extend_from_slice(line.text);
+    text.extend_from_slice(line.ending);
+}
+
+/// Whether a text holds another one.
+pub fn holds(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window == part)
+}
