@@ -12,6 +12,11 @@ use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 pub struct Path(String);
 
 impl Path {
+    /// A path of this program's own.
+    pub fn fixed(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The path as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use super::text::{Line, lines_of, push, split_mark};
+use super::text::{Line, Scalar, lines_of, push, split_mark};
 use crate::module::{Answer, Mode, Module, OneOrMany, Path, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
@@ -69,27 +69,6 @@ enum State {
     #[default]
     Present,
     Absent,
-}
-
-/// A value as it may be written in a playbook.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Boolean(bool),
-    Integer(i64),
-    Float(f64),
-}
-
-impl std::fmt::Display for Scalar {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Text(text) => out.write_str(text),
-            Self::Boolean(value) => write!(out, "{value}"),
-            Self::Integer(value) => write!(out, "{value}"),
-            Self::Float(value) => write!(out, "{value}"),
-        }
-    }
 }
 
 fn yes() -> bool {

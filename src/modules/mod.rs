@@ -2,27 +2,37 @@
 
 mod account;
 mod assert;
+mod authorized_key;
 mod blockinfile;
 mod command;
 mod copy;
+mod cron;
 mod debug;
 mod expression;
 mod fail;
 mod file;
 mod group;
+mod hostname;
 mod ini_file;
 #[cfg(test)]
 mod laws;
 mod lineinfile;
+mod modprobe;
+mod mount;
 mod package;
+mod pam_limits;
 mod ping;
 mod replace;
 mod service;
 mod set_fact;
 mod shell;
 mod stat;
+mod sudoers;
+mod sysctl;
+mod systemd_unit;
 mod template;
 mod text;
+mod timezone;
 mod user;
 mod wait_for;
 
@@ -31,23 +41,33 @@ use crate::module::{Registry, registration};
 /// Every module, in the order of the manual.
 pub static ALL: Registry = Registry(&[
     registration::<assert::Assert>(),
+    registration::<authorized_key::AuthorizedKey>(),
     registration::<blockinfile::Blockinfile>(),
     registration::<command::Command>(),
     registration::<copy::Copy>(),
+    registration::<cron::Cron>(),
     registration::<debug::Debug>(),
     registration::<fail::Fail>(),
     registration::<file::File>(),
     registration::<group::Group>(),
+    registration::<hostname::Hostname>(),
     registration::<ini_file::IniFile>(),
     registration::<lineinfile::Lineinfile>(),
+    registration::<modprobe::Modprobe>(),
+    registration::<mount::Mount>(),
     registration::<package::Package>(),
+    registration::<pam_limits::PamLimits>(),
     registration::<ping::Ping>(),
     registration::<replace::Replace>(),
     registration::<service::Service>(),
     registration::<set_fact::SetFact>(),
     registration::<shell::Shell>(),
     registration::<stat::Stat>(),
+    registration::<sudoers::Sudoers>(),
+    registration::<sysctl::Sysctl>(),
+    registration::<systemd_unit::SystemdUnit>(),
     registration::<template::Template>(),
+    registration::<timezone::Timezone>(),
     registration::<user::User>(),
     registration::<wait_for::WaitFor>(),
 ]);

@@ -2,8 +2,31 @@
 
 use anyhow::{Result, bail};
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A value as it may be written in a playbook.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Scalar {
+    Text(String),
+    Boolean(bool),
+    Integer(i64),
+    Float(f64),
+}
+
+impl std::fmt::Display for Scalar {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(text) => out.write_str(text),
+            Self::Boolean(value) => write!(out, "{value}"),
+            Self::Integer(value) => write!(out, "{value}"),
+            Self::Float(value) => write!(out, "{value}"),
+        }
+    }
+}
 
 /// A line and its ending.
 #[derive(Clone, Copy)]

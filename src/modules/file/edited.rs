@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 
 use super::{Existing, Kind, Look, NEW_FILE, Properties, Put, Shown, Source};
-use crate::module::{Answer, Content, Surroundings, Undo, Verdict};
+use crate::module::{Answer, Change, Content, Surroundings, Undo, Verdict, diff};
 use crate::sh;
 use crate::shell::{Pattern, Script};
 
@@ -27,6 +27,27 @@ pub struct Edited<'a> {
     pub before: Pattern,
     /// Runs after every change of the file, also after one that takes it back.
     pub then: Script,
+}
+
+/// What is in force on a host by a file, beside the file itself: a value of the kernel, a mount, the host's name.
+pub struct Live {
+    /// What the line is to be that the answer has before the part about the file. `None`: anything.
+    pub want: Option<String>,
+    /// Makes it so.
+    pub set: Script,
+    /// Makes it what the line says that was there before.
+    pub back: Script,
+}
+
+/// The first line of an answer, and the answer without it.
+///
+/// # Errors
+/// When the host could not answer.
+pub fn first_line(answer: &Answer) -> Result<(String, Answer)> {
+    let bytes = answer.bytes()?;
+    let end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len());
+    let rest = bytes.get(end + 1..).unwrap_or_default().to_vec();
+    Ok((String::from_utf8_lossy(&bytes[..end]).into_owned(), Answer { stdout: rest, ..answer.clone() }))
 }
 
 impl<'a> Edited<'a> {
@@ -77,6 +98,63 @@ impl<'a> Edited<'a> {
         let content = Arc::new(Content::new(new));
         let verdict = self.put().verdict(around, answer, &look, &Source::Controller(&content))?;
         Ok(self.followed(verdict))
+    }
+
+    /// The same for a file by which something is in force. What is in force makes one line before the
+    /// answer of [`probe`](Self::probe).
+    ///
+    /// # Errors
+    /// As [`verdict`](Self::verdict).
+    pub fn verdict_live(mut self, around: &Surroundings, answer: &Answer, live: impl FnOnce(&str) -> Live, edit: impl FnOnce(&[u8]) -> Result<Vec<u8>>) -> Result<Verdict> {
+        let (now, rest) = first_line(answer)?;
+        let live = live(&now);
+        let want = live.want.clone().unwrap_or_else(|| now.clone());
+        self.before = Pattern::exactly(format!("{want}\n"));
+        let verdict = self.verdict(around, &rest, edit)?;
+        if want == now {
+            return Ok(verdict);
+        }
+        match verdict {
+            Verdict::InPlace(report) => {
+                let expect = Pattern::exactly(format!("{want}\n")).and(rest.stdout);
+                let mut change = Change::new(&now, &want, live.set, expect, Undo::Run(live.back));
+                change.apply.group = true;
+                change.diff = diff::properties("in force", &[("", now, want)]).replace("- ", "-").replace("+ ", "+");
+                change.report = report;
+                Ok(Verdict::differs(change))
+            }
+            Verdict::Differs(mut change) => {
+                change.from = format!("{}, {now}", change.from);
+                change.to = format!("{}, {want}", change.to);
+                change.apply.script = sh!("{} || exit\n{}", change.apply.script, live.set);
+                change.apply.group = true;
+                change.undo = match change.undo {
+                    Undo::Run(script) => Undo::Run(sh!("{} || exit\n{}", script, live.back)),
+                    Undo::Restore(script) => Undo::Restore(sh!("edited_back() { {} \"$1\" || exit\n{}\n}; edited_back", script, live.back)),
+                    other => other,
+                };
+                Ok(Verdict::Differs(change))
+            }
+        }
+    }
+
+    /// The file is to be gone.
+    ///
+    /// # Errors
+    /// It is something else than a file or a link.
+    pub fn gone(&self, answer: &Answer) -> Result<Verdict> {
+        let look = Look::read(answer)?;
+        match look.kind {
+            Kind::Absent => return Ok(Verdict::in_place()),
+            Kind::File | Kind::Link => {}
+            kind => bail!("`{}` is no file but a {}, and is left alone", self.path, kind.word()),
+        }
+        let mut change = Change::new(look.kind.word(), "absent", sh!("file_absent {}", self.path), self.before.clone().and("absent\n"), Undo::Restore(sh!("file_back {}", self.path)));
+        change.keep = sh!("file_keep {}", self.path);
+        if let Shown::Bytes(old) = &look.shown {
+            change.diff = diff::unified(self.path, Some(old), None);
+        }
+        Ok(self.followed(Verdict::differs(change)))
     }
 
     /// The change with what has to run after it.

@@ -20,7 +20,7 @@ use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script};
 
-pub use edited::{EDITED_BYTES, Edited};
+pub use edited::{EDITED_BYTES, Edited, Live, first_line};
 pub use look::{Kind, Look, Shown, missing_parent};
 pub use properties::Properties;
 pub use put::{Existing, INLINE_BYTES, Put, Source, check_parent, folder_of, upload_path};

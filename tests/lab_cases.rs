@@ -1,0 +1,222 @@
+//! What modules do on real hosts, as `tests/cases/hosts/*.toml` describes it: packages, services, accounts, mounts.
+//!
+//! As in `tests/cases.rs` every case has four passes: check, apply, apply again, rollback. All cases of a page go together, so
+//! they must not get in each other's way. `MUTATE_LAB` names the lab's script; without it nothing here runs.
+//!
+//! `lab up debian=3 busybox=1 rpm=1 zypper=1 pacman=1` must have been done.
+
+#![allow(clippy::print_stdout, reason = "a test that did not run says so, and the counts are the point")]
+
+#[path = "support/lab.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde::Deserialize;
+use serde_json::Value;
+use support::Bench;
+
+const KEY: &str = "/var/cache/mutate-lab/keys/id_ed25519";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Page {
+    /// The hosts on which each case is shown that names none.
+    on: Vec<String>,
+    case: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    name: String,
+    on: Option<Vec<String>>,
+    /// What makes the state that the case begins with, in sh, as root.
+    #[serde(default)]
+    run: String,
+    /// The keys of one task, in TOML.
+    task: String,
+    /// Prints the state, in sh, as root. It must be the same before, after check, and after rollback.
+    #[serde(default)]
+    state: String,
+    /// Files beside the playbook.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
+    #[serde(default)]
+    expect: Expect,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Expect {
+    outcome: Option<String>,
+    check: Option<String>,
+    again: Option<String>,
+    /// A part of the message.
+    message: Option<String>,
+    diff: Option<String>,
+    /// What `state` prints after apply, without blanks at both ends.
+    state: Option<String>,
+    #[serde(default)]
+    no_rollback: bool,
+}
+
+impl Case {
+    fn outcome(&self) -> &str {
+        self.expect.outcome.as_deref().unwrap_or("changed")
+    }
+
+    fn hosts<'a>(&'a self, page: &'a Page) -> &'a [String] {
+        self.on.as_deref().unwrap_or(&page.on)
+    }
+}
+
+#[test]
+fn every_case_in_four_passes_on_real_hosts() {
+    let Some(lab) = Bench::new() else { return };
+    let only = std::env::var("MUTATE_CASES").unwrap_or_default();
+    let mut pages: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hosts"))
+        .expect("the cases")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "toml") && path.file_stem().is_some_and(|name| only.is_empty() || only.split(',').any(|one| name == one)))
+        .collect();
+    pages.sort();
+    let mut problems = Vec::new();
+    let mut total = 0;
+    for path in pages {
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).expect("a page");
+        let page: Page = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let shown: usize = page.case.iter().map(|case| case.hosts(&page).len()).sum();
+        let mut found = Vec::new();
+        // Whoever fails is out of a run, so these have runs of their own.
+        let (failing, good): (Vec<&Case>, Vec<&Case>) = page.case.iter().partition(|case| case.outcome() == "failed");
+        four_passes(&lab, &page, &good, &mut found);
+        for case in failing {
+            four_passes(&lab, &page, &[case], &mut found);
+        }
+        println!("{name}: {} cases, {shown} with each host, {} problems", page.case.len(), found.len());
+        total += shown;
+        problems.extend(found.into_iter().map(|problem| format!("{name}: {problem}")));
+    }
+    println!("{total} cases on real hosts in four passes");
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// State by case and host.
+type States = BTreeMap<(usize, String), String>;
+
+fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<String>) {
+    if cases.is_empty() {
+        return;
+    }
+    let hosts: std::collections::BTreeSet<&String> = cases.iter().flat_map(|case| case.hosts(page)).collect();
+    for host in &hosts {
+        let script: String = cases.iter().filter(|case| case.hosts(page).contains(host)).map(|case| format!("( {}\n) </dev/null >/dev/null 2>&1\n", if case.run.is_empty() { ":" } else { &case.run })).collect();
+        lab.on(host, &script);
+    }
+    let books: Vec<String> = cases
+        .iter()
+        .enumerate()
+        .map(|(number, case)| {
+            let folder = lab.folder.path().join(format!("case{number}"));
+            std::fs::create_dir_all(&folder).expect("a folder");
+            for (path, text) in &case.files {
+                std::fs::write(folder.join(path), text).expect("a file");
+            }
+            let book = folder.join("play.toml");
+            std::fs::write(&book, format!("hosts = {:?}\n[[task]]\n{}\n", case.hosts(page).join(","), case.task)).expect("a playbook");
+            book.display().to_string()
+        })
+        .collect();
+    let apply = |words: &[&str]| run(lab, &[&["apply", "--output", "json"], words, &books.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    let states = || states(lab, page, cases, &hosts);
+    let judge = |pass: &str, run: &Value, wanted: &dyn Fn(&Case) -> String, problems: &mut Vec<String>| {
+        for (number, case) in cases.iter().enumerate() {
+            for host in case.hosts(page) {
+                let steps = run["hosts"][host]["steps"].as_array().cloned().unwrap_or_default();
+                let step = steps.iter().find(|step| step["file"].as_str().is_some_and(|file| file.ends_with(&format!("case{number}/play.toml")))).cloned().unwrap_or_default();
+                if step["outcome"] != wanted(case) {
+                    problems.push(format!("{} on {host}: {pass}: {} in place of {}: {} {}{}", case.name, step["outcome"], wanted(case), step["message"], run["hosts"][host]["message"], run["error"]));
+                }
+                for (key, part) in [("message", &case.expect.message), ("diff", &case.expect.diff)] {
+                    if let Some(part) = part.as_ref().filter(|part| pass == "apply" && !step[key].as_str().unwrap_or_default().contains(part.as_str())) {
+                        problems.push(format!("{} on {host}: its {key} has no `{part}`: {}", case.name, step[key]));
+                    }
+                }
+            }
+        }
+    };
+    let same = |what: &str, wanted: &States, found: &States, problems: &mut Vec<String>| {
+        for ((number, host), state) in wanted {
+            let case = cases[*number];
+            if found.get(&(*number, host.clone())) != Some(state) && !(what.contains("rollback") && case.expect.no_rollback) {
+                problems.push(format!("{} on {host}: {what}: {:?} in place of {state:?}", case.name, found.get(&(*number, host.clone()))));
+            }
+        }
+    };
+    let given = states();
+    judge("check", &apply(&["--check"]), &|case| case.expect.check.clone().unwrap_or_else(|| case.outcome().to_owned()), problems);
+    same("after check", &given, &states(), problems);
+    let applied = apply(&["--diff"]);
+    judge("apply", &applied, &|case| case.outcome().to_owned(), problems);
+    let after = states();
+    let mut wanted = after.clone();
+    for ((number, _), state) in &mut wanted {
+        if let Some(text) = &cases[*number].expect.state {
+            *state = text.trim().to_owned();
+        }
+    }
+    same("after apply", &wanted, &after, problems);
+    let rule = |case: &Case| match case.outcome() {
+        "changed" => "ok".to_owned(),
+        other => other.to_owned(),
+    };
+    judge("apply again", &apply(&[]), &|case| case.expect.again.clone().unwrap_or_else(|| rule(case)), problems);
+    same("after the second apply", &after, &states(), problems);
+    if applied["totals"]["changed"].as_u64() > Some(0) {
+        let id = applied["run"].as_str().unwrap_or_default().to_owned();
+        let back = run(lab, &["rollback", &id, "--output", "json"]);
+        if back["exit"] != 0 && cases.iter().all(|case| !case.expect.no_rollback) {
+            for host in &hosts {
+                problems.push(format!("rollback on {host}: {}", back["hosts"][host.as_str()]));
+            }
+        }
+    }
+    same("after rollback", &given, &states(), problems);
+}
+
+fn states(lab: &Bench, page: &Page, cases: &[&Case], hosts: &std::collections::BTreeSet<&String>) -> States {
+    const MARK: &str = "\u{1}--\n";
+    let mut all = States::new();
+    for host in hosts {
+        let mine: Vec<(usize, &&Case)> = cases.iter().enumerate().filter(|(_, case)| case.hosts(page).contains(host)).collect();
+        let script: String = mine.iter().map(|(_, case)| format!("( {}\n) </dev/null 2>&1; printf '\\001--\\n'\n", if case.state.is_empty() { ":" } else { &case.state })).collect();
+        let said = lab.on(host, &script);
+        for ((number, _), state) in mine.iter().zip(said.split(MARK)) {
+            all.insert((*number, (*host).clone()), state.trim().to_owned());
+        }
+    }
+    all
+}
+
+fn run(lab: &Bench, words: &[&str]) -> Value {
+    let hosts: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
+    let lines: String = hosts.iter().filter(|host| ["debian", "busybox", "rpm", "zypper", "pacman"].contains(&host["kind"].as_str().unwrap_or_default())).map(|host| format!("{} = {}\n", host["name"].as_str().unwrap_or_default(), host["address"])).collect();
+    let inventory = lab.file("inventory.toml", &format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{lines}"));
+    let program = std::env::var_os("MUTATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_mutate").into(), std::path::PathBuf::from);
+    let output = Command::new("python3")
+        .arg(&lab.script)
+        .args(["run", "--"])
+        .arg(program)
+        .args(words)
+        .args(["-i", &inventory])
+        .env("HOME", lab.folder.path())
+        .env_remove("SSH_AUTH_SOCK")
+        .output()
+        .expect("mutate runs");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| serde_json::json!({ "error": String::from_utf8_lossy(&output.stderr) }))
+}
