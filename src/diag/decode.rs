@@ -224,7 +224,8 @@ impl<'a> Reader<'a> {
         }
         match (&self.node.kind, wanted) {
             (Kind::Integer(number), "Kind::Text(value)") => Some(Kind::Text(number.to_string())),
-            (Kind::Float(number), "Kind::Text(value)") => Some(Kind::Text(number.to_string())),
+            // `1.0` is a version, not `1`.
+            (Kind::Float(number), "Kind::Text(value)") => Some(Kind::Text(format!("{number:?}"))),
             (Kind::Boolean(value), "Kind::Text(value)") => Some(Kind::Text(value.to_string())),
             (Kind::Text(text), "Kind::Integer(value)") => text.trim().parse().ok().map(Kind::Integer),
             (Kind::Text(text), "Kind::Boolean(value)") => match text.trim().to_lowercase().as_str() {

@@ -59,7 +59,7 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Durati
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
         after: None,
         expect: change.expect.clone().filter(|_| change.effect == Effect::Change),
-        undo: undo(change, way_back),
+        undo: undo(change, way_back, &ready.environment),
         redo: redo(change),
         kept: Bytes::default(),
         path: path(ready),
@@ -99,7 +99,9 @@ fn bytes(script: &Script) -> Bytes {
     Bytes(script.as_bytes().to_vec())
 }
 
-fn undo(change: &Change, undo: &Undo) -> Way {
+/// The user's own text sees the environment of its task on the way back, too.
+fn undo(change: &Change, undo: &Undo, environment: &[(String, String)]) -> Way {
+    let bytes = |script: &Script| bytes(&if change.apply.by_user { super::step::with_environment(environment, script) } else { script.clone() });
     let (quality, script, takes_record, why) = match undo {
         Undo::Run(script) => (Quality::Exact, bytes(script), false, ""),
         Undo::Restore(script) => (Quality::Exact, bytes(script), true, ""),

@@ -101,11 +101,14 @@ impl Module for Blockinfile {
                 bail!("`marker` has no `{{mark}}` in it, so the beginning and the end of the block would be the same | write `# {{mark}} of my block`");
             }
         }
+        if self.marker_begin.contains('\n') || self.marker_end.contains('\n') {
+            bail!("a marker is one line");
+        }
         if self.marker_begin == self.marker_end {
             bail!("`marker_begin` and `marker_end` are the same, so nobody could tell the beginning from the end");
         }
         let (begin, end) = self.markers(USUAL);
-        if self.block.lines().any(|line| line == begin || line == end) {
+        if self.block.lines().any(|line| [&begin, &end].iter().any(|marker| line.trim_end() == marker.trim_end())) {
             bail!("the block has one of its own marker lines in it | leave the markers out; they are added");
         }
         for (key, pattern) in [("insertafter", &self.insertafter), ("insertbefore", &self.insertbefore)] {
@@ -144,6 +147,23 @@ impl Blockinfile {
     }
 
     fn edit(&self, old: &[u8]) -> Result<Vec<u8>> {
+        let mut new = self.once(old)?;
+        // Every block of that name goes away.
+        while !self.is_wanted() {
+            let next = self.once(&new)?;
+            if next == new {
+                break;
+            }
+            new = next;
+        }
+        Ok(new)
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.state == State::Present && !self.block.is_empty()
+    }
+
+    fn once(&self, old: &[u8]) -> Result<Vec<u8>> {
         let (mark, body) = split_mark(old);
         let lines = lines_of(body);
         // What another tool has left there under its usual markers is the same block.
@@ -153,7 +173,7 @@ impl Blockinfile {
         };
         let markers = self.markers(usual);
         let ending = lines.iter().map(|line| line.ending).find(|ending| !ending.is_empty()).unwrap_or(b"\n");
-        let is_wanted = self.state == State::Present && !self.block.is_empty();
+        let is_wanted = self.is_wanted();
         let (before, after) = match find(&lines, &markers) {
             Some((first, last)) => (&lines[..first], &lines[last + 1..]),
             None if !is_wanted => return Ok(old.to_vec()),
@@ -169,8 +189,7 @@ impl Blockinfile {
             if is_new && self.prepend_newline && before.last().is_some_and(|line| !line.text.is_empty()) {
                 new.extend_from_slice(ending);
             }
-            let body = self.block.strip_suffix('\n').unwrap_or(&self.block);
-            for text in std::iter::once(markers.0.as_str()).chain(body.lines()).chain([markers.1.as_str()]) {
+            for text in std::iter::once(markers.0.as_str()).chain(self.block.lines()).chain([markers.1.as_str()]) {
                 push(&mut new, Line { text: text.as_bytes(), ending });
             }
             if is_new && self.append_newline && after.first().is_some_and(|line| !line.text.is_empty()) {
@@ -203,7 +222,9 @@ fn find(lines: &[Line], markers: &(String, String)) -> Option<(usize, usize)> {
     let is = |line: &Line, marker: &str| line.text.trim_ascii_end() == marker.trim_ascii_end().as_bytes();
     let last = lines.iter().rposition(|line| is(line, &markers.1))?;
     let first = lines[..last].iter().rposition(|line| is(line, &markers.0))?;
-    Some((first, last))
+    // An end without a beginning further down belongs to nothing.
+    let end = lines[first..].iter().position(|line| is(line, &markers.1))?;
+    Some((first, first + end))
 }
 
 #[cfg(test)]

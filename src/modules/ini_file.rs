@@ -85,6 +85,9 @@ impl Module for IniFile {
         if self.value.is_some() && !self.values.0.is_empty() {
             bail!("`value` and `values` exclude each other");
         }
+        if self.section.contains(['\n', '\r', '[', ']']) || self.section.trim() != self.section {
+            bail!("`section`: `{}` cannot be the name of a section | write it without brackets", self.section.escape_debug());
+        }
         let Some(option) = &self.option else {
             if self.value.is_some() || !self.values.0.is_empty() {
                 bail!("`option` is missing, so nobody knows what has that value");
@@ -97,13 +100,10 @@ impl Module for IniFile {
         if option.trim() != option || option.is_empty() || option.contains(['=', '\n']) || option.starts_with(['[', '#', ';']) {
             bail!("`option`: `{}` cannot be the name of an option", option.escape_debug());
         }
-        if self.section.contains(['\n', ']']) {
-            bail!("`section`: `{}` cannot be the name of a section", self.section.escape_debug());
-        }
         if self.state == State::Present && self.wanted().is_empty() && !self.allow_no_value {
             bail!("`value` is missing | set it, or allow_no_value = true for an option that stands alone");
         }
-        if self.wanted().iter().any(|value| value.contains('\n')) {
+        if self.wanted().iter().any(|value| value.contains(['\n', '\r'])) {
             bail!("a value is one line");
         }
         Ok(())
@@ -120,6 +120,13 @@ impl Module for IniFile {
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
         self.edited(&around.absolute(&self.path)).verdict(around, answer, |old| Ok(self.edit(old)))
     }
+}
+
+/// A line and its ending, which it keeps.
+#[derive(Clone, PartialEq)]
+struct Text {
+    text: Vec<u8>,
+    ending: Vec<u8>,
 }
 
 /// What a line of the section says about the option.
@@ -141,37 +148,49 @@ impl IniFile {
     }
 
     fn wanted(&self) -> Vec<String> {
-        self.value.iter().map(ToString::to_string).chain(self.values.0.iter().cloned()).collect()
+        let mut wanted = Vec::new();
+        for value in self.value.iter().map(ToString::to_string).chain(self.values.0.iter().cloned()) {
+            let value = value.trim().to_owned();
+            if !wanted.contains(&value) {
+                wanted.push(value);
+            }
+        }
+        wanted
     }
 
     fn edit(&self, old: &[u8]) -> Vec<u8> {
         let (mark, body) = split_mark(old);
         let lines = lines_of(body);
-        let ending = lines.iter().map(|line| line.ending).find(|ending| !ending.is_empty()).unwrap_or(b"\n").to_vec();
-        let mut texts: Vec<Vec<u8>> = lines.iter().map(|line| line.text.to_vec()).collect();
-        let is_cut = lines.last().is_some_and(|line| line.ending.is_empty());
+        let usual = lines.iter().map(|line| line.ending).find(|ending| !ending.is_empty()).unwrap_or(b"\n").to_vec();
+        let mut texts: Vec<Text> = lines.iter().map(|line| Text { text: line.text.to_vec(), ending: line.ending.to_vec() }).collect();
         let before = texts.clone();
-        self.change(&mut texts);
+        // A section may stand there more than once.
+        loop {
+            let last = texts.clone();
+            self.change(&mut texts, &usual);
+            if texts == last || self.state == State::Present {
+                break;
+            }
+        }
         if texts == before {
             return old.to_vec();
         }
         let mut new = mark.to_vec();
         let last = texts.len().saturating_sub(1);
-        for (at, text) in texts.iter().enumerate() {
-            // A last line without an ending stays so, as long as it is the same line.
-            let ending: &[u8] = if at == last && is_cut && Some(text) == before.last() { b"" } else { &ending };
-            push(&mut new, Line { text, ending });
+        for (at, line) in texts.iter().enumerate() {
+            let ending = if at < last && line.ending.is_empty() { &usual } else { &line.ending };
+            push(&mut new, Line { text: &line.text, ending });
         }
         new
     }
 
-    fn change(&self, texts: &mut Vec<Vec<u8>>) {
+    fn change(&self, texts: &mut Vec<Text>, usual: &[u8]) {
         let (start, end) = match self.bounds(texts) {
             Some(bounds) => bounds,
             None if self.state == State::Absent => return,
             None => {
                 // Without a section, what is new stands at the top of the file, which always is there.
-                texts.push(format!("[{}]", self.section).into_bytes());
+                texts.push(Text { text: format!("[{}]", self.section).into_bytes(), ending: usual.to_vec() });
                 (texts.len(), texts.len())
             }
         };
@@ -179,17 +198,28 @@ impl IniFile {
             (None, State::Present) => {}
             (None, State::Absent) => drop(texts.drain(start - 1..end)),
             (Some(option), State::Absent) => self.remove(option, texts, start, end),
-            (Some(option), State::Present) => self.set(option, texts, start, end),
+            (Some(option), State::Present) => self.set(option, texts, start, end, usual),
         }
     }
 
     /// The lines of the section: the first after its head, and the first that is not in it any more.
-    fn bounds(&self, texts: &[Vec<u8>]) -> Option<(usize, usize)> {
-        let head = |text: &[u8]| -> Option<String> {
-            let text = String::from_utf8_lossy(text.trim_ascii()).into_owned();
+    fn bounds(&self, texts: &[Text]) -> Option<(usize, usize)> {
+        // What is indented continues the line above.
+        let head = |line: &Text| -> Option<String> {
+            let text = String::from_utf8_lossy(&line.text).into_owned();
             let inner = text.strip_prefix('[')?;
-            Some(inner[..inner.find(']')?].to_owned())
+            Some(inner[..inner.find(']')?].trim().to_owned())
         };
+        // Where several of that name stand there, the one that has the option counts.
+        if self.state == State::Absent
+            && let Some(option) = &self.option
+        {
+            let starts = texts.iter().enumerate().filter(|(_, line)| head(line).is_some_and(|name| name == self.section)).map(|(at, _)| at + 1);
+            let end_of = |start: usize| texts[start..].iter().position(|line| head(line).is_some()).map_or(texts.len(), |length| start + length);
+            let whole = (self.section.is_empty()).then_some(0);
+            let with_it = whole.into_iter().chain(starts).find(|&start| texts[start..end_of(start)].iter().any(|line| self.goes(option, line)));
+            return with_it.map(|start| (start, end_of(start)));
+        }
         let start = match self.section.as_str() {
             "" => 0,
             section => texts.iter().position(|text| head(text).is_some_and(|name| name == section))? + 1,
@@ -209,7 +239,7 @@ impl IniFile {
             Some((name, value)) => (name.trim_end(), Some(value.trim().to_owned())),
             None => (text, None),
         };
-        if name != option || value.is_none() && !self.allow_no_value {
+        if name != option {
             return Says::Nothing;
         }
         match is_comment {
@@ -220,17 +250,20 @@ impl IniFile {
         }
     }
 
-    fn remove(&self, option: &str, texts: &mut Vec<Vec<u8>>, start: usize, end: usize) {
+    fn goes(&self, option: &str, line: &Text) -> bool {
         let wanted = self.wanted();
-        let goes = |text: &Vec<u8>| match self.says(option, text) {
+        match self.says(option, &line.text) {
             Says::Value(value) => self.exclusive || wanted.is_empty() || value.is_some_and(|value| wanted.contains(&value)),
             _ => false,
-        };
-        let kept: Vec<Vec<u8>> = texts[start..end].iter().filter(|text| !goes(text)).cloned().collect();
+        }
+    }
+
+    fn remove(&self, option: &str, texts: &mut Vec<Text>, start: usize, end: usize) {
+        let kept: Vec<Text> = texts[start..end].iter().filter(|line| !self.goes(option, line)).cloned().collect();
         texts.splice(start..end, kept);
     }
 
-    fn set(&self, option: &str, texts: &mut Vec<Vec<u8>>, start: usize, end: usize) {
+    fn set(&self, option: &str, texts: &mut Vec<Text>, start: usize, end: usize, usual: &[u8]) {
         let mut wanted: Vec<Option<String>> = self.wanted().into_iter().map(Some).collect();
         if wanted.is_empty() {
             wanted.push(None);
@@ -239,31 +272,41 @@ impl IniFile {
         let mut missing = wanted.clone();
         let mut spare = Vec::new();
         let mut comment = None;
+        let mut stands = false;
         for at in start..end {
-            match self.says(option, &texts[at]) {
-                Says::Value(value) => match missing.iter().position(|one| *one == value) {
-                    Some(found) => drop(missing.remove(found)),
-                    None => spare.push(at),
-                },
+            match self.says(option, &texts[at].text) {
+                Says::Value(value) => {
+                    stands = true;
+                    match missing.iter().position(|one| *one == value) {
+                        Some(found) => drop(missing.remove(found)),
+                        None => spare.push(at),
+                    }
+                }
                 Says::Comment if comment.is_none() && !self.ignore_comments => comment = Some(at),
                 _ => {}
             }
         }
         let mut places = if self.exclusive { spare.clone() } else { Vec::new() };
-        if places.is_empty() && missing.len() == wanted.len() {
+        if !stands {
             places.extend(comment);
         }
         let mut missing = missing.into_iter();
         let mut rest = Vec::new();
         for at in places {
             match missing.next() {
-                Some(value) => texts[at] = self.line(option, value.as_deref()),
+                Some(value) => {
+                    // The indent stays.
+                    let indent = texts[at].text.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                    let line = [&texts[at].text[..indent], &self.line(option, value.as_deref())].concat();
+                    texts[at].text = line;
+                }
                 None => rest.push(at),
             }
         }
-        let new: Vec<Vec<u8>> = missing.map(|value| self.line(option, value.as_deref())).collect();
-        // A new one stands behind the last line of the section that says something.
-        let last = (start..end).rev().find(|&at| !texts[at].trim_ascii().is_empty()).map_or(start, |at| at + 1);
+        let new: Vec<Text> = missing.map(|value| Text { text: self.line(option, value.as_deref()), ending: usual.to_vec() }).collect();
+        // A new one stands behind the last option of the section; remarks behind that may belong to the next one.
+        let says_something = |line: &Text| !line.text.trim_ascii().is_empty() && !line.text.trim_ascii_start().starts_with(b"#") && !line.text.trim_ascii_start().starts_with(b";");
+        let last = (start..end).rev().find(|&at| says_something(&texts[at])).map_or(start, |at| at + 1);
         texts.splice(last..last, new);
         for at in rest.into_iter().rev() {
             texts.remove(at);

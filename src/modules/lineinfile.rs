@@ -90,6 +90,9 @@ impl Module for Lineinfile {
         if self.regexp.as_deref() == Some("") || self.search_string.as_deref() == Some("") {
             bail!("an empty text fits every line | leave it out to look for the line itself");
         }
+        if self.wanted_line().contains('\r') {
+            bail!("`line` holds a carriage return | leave it out; a new line ends as the others of the file do");
+        }
         if self.wanted_line().contains('\n') {
             bail!("`line` holds a newline, so it is more than one line | use `blockinfile` for several lines");
         }

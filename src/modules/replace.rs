@@ -12,7 +12,8 @@ use crate::remote::Library;
 
 /// Replace every place in a file that fits a regular expression.
 ///
-/// The expression sees the whole file: `^` and `$` are the ends of each line, and `\n` fits a line break. For it to change
+/// The expression sees the whole file: `^` and `$` are the ends of each line, and `\n` fits a line break (in files with
+/// Windows line ends a `\r` stands before it). For it to change
 /// nothing the second time, what is put in must not fit the expression any more; where it does, the task fails and says so.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -55,10 +56,10 @@ impl Module for Replace {
         if self.regexp.is_empty() {
             bail!("an empty `regexp` fits everywhere");
         }
-        let pattern = lines("regexp", &self.regexp)?;
+        let pattern = lines("regexp", &self.regexp, b"")?;
         for (key, pattern) in [("after", &self.after), ("before", &self.before)] {
             if let Some(pattern) = pattern {
-                across(key, pattern)?;
+                across(key, pattern, b"")?;
             }
         }
         for name in references(&self.replace) {
@@ -112,7 +113,7 @@ impl Replace {
 
     fn once(&self, old: &[u8]) -> Result<Vec<u8>> {
         let Some((from, to)) = self.part(old)? else { return Ok(old.to_vec()) };
-        let pattern = lines("regexp", &self.regexp)?;
+        let pattern = lines("regexp", &self.regexp, old)?;
         let new = pattern.replace_all(&old[from..to], |groups: &regex::bytes::Captures| expanded(self.replace.as_bytes(), groups));
         Ok([&old[..from], &new, &old[to..]].concat())
     }
@@ -120,14 +121,14 @@ impl Replace {
     /// The part that is looked at: none where `after` or `before` fit nothing.
     fn part(&self, old: &[u8]) -> Result<Option<(usize, usize)>> {
         let from = match &self.after {
-            Some(pattern) => match across("after", pattern)?.find(old) {
+            Some(pattern) => match across("after", pattern, old)?.find(old) {
                 Some(found) => found.end(),
                 None => return Ok(None),
             },
             None => 0,
         };
         let to = match &self.before {
-            Some(pattern) => match across("before", pattern)?.find(&old[from..]) {
+            Some(pattern) => match across("before", pattern, old)?.find(&old[from..]) {
                 Some(found) => from + found.start(),
                 None => return Ok(None),
             },
@@ -137,15 +138,15 @@ impl Replace {
     }
 }
 
-fn lines(key: &str, pattern: &str) -> Result<Regex> {
-    built(key, pattern, |builder| {
+fn lines(key: &str, pattern: &str, text: &[u8]) -> Result<Regex> {
+    built(key, pattern, std::str::from_utf8(text).is_ok(), |builder| {
         builder.multi_line(true);
     })
 }
 
 /// Here `.` fits a line break, too.
-fn across(key: &str, pattern: &str) -> Result<Regex> {
-    built(key, pattern, |builder| {
+fn across(key: &str, pattern: &str, text: &[u8]) -> Result<Regex> {
+    built(key, pattern, std::str::from_utf8(text).is_ok(), |builder| {
         builder.multi_line(true).dot_matches_new_line(true);
     })
 }

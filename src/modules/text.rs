@@ -2,19 +2,67 @@
 
 use anyhow::{Result, bail};
 use regex::bytes::{Captures, Regex, RegexBuilder};
-use schemars::JsonSchema;
-use serde::Deserialize;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Deserialize, Deserializer, Visitor};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A value as it may be written in a playbook.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Scalar {
     Text(String),
     Boolean(bool),
     Integer(i64),
     Float(f64),
+}
+
+impl<'de> Deserialize<'de> for Scalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Any;
+        impl Visitor<'_> for Any {
+            type Value = Scalar;
+
+            fn expecting(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                out.write_str("text, a number, true or false")
+            }
+
+            // What is known later.
+            fn visit_unit<E>(self) -> std::result::Result<Scalar, E> {
+                Ok(Scalar::Text("later".into()))
+            }
+
+            fn visit_str<E>(self, text: &str) -> std::result::Result<Scalar, E> {
+                Ok(Scalar::Text(text.to_owned()))
+            }
+
+            fn visit_bool<E>(self, value: bool) -> std::result::Result<Scalar, E> {
+                Ok(Scalar::Boolean(value))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> std::result::Result<Scalar, E> {
+                Ok(Scalar::Integer(value))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> std::result::Result<Scalar, E> {
+                Ok(Scalar::Float(value))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+impl JsonSchema for Scalar {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Scalar".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [{ "type": "string" }, { "type": "number" }, { "type": "boolean" }] })
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
 }
 
 impl std::fmt::Display for Scalar {
@@ -23,7 +71,8 @@ impl std::fmt::Display for Scalar {
             Self::Text(text) => out.write_str(text),
             Self::Boolean(value) => write!(out, "{value}"),
             Self::Integer(value) => write!(out, "{value}"),
-            Self::Float(value) => write!(out, "{value}"),
+            // `8.0` keeps its point.
+            Self::Float(value) => write!(out, "{value:?}"),
         }
     }
 }
@@ -40,14 +89,14 @@ pub struct Line<'a> {
 /// # Errors
 /// Why it cannot be read, and what to write instead.
 pub fn compiled(key: &str, pattern: &str) -> Result<Regex> {
-    built(key, pattern, |_| {})
+    built(key, pattern, false, |_| {})
 }
 
-/// The same for an expression that sees many lines at once.
+/// The same for an expression that sees many lines at once, of a text that is UTF-8 or not.
 ///
 /// # Errors
 /// As [`compiled`].
-pub fn built(key: &str, pattern: &str, set: impl Fn(&mut RegexBuilder)) -> Result<Regex> {
+pub fn built(key: &str, pattern: &str, is_unicode: bool, set: impl Fn(&mut RegexBuilder)) -> Result<Regex> {
     let ours = from_python(pattern);
     // Like Python's for bytes: `.` fits any byte. A class such as `[é]` needs Unicode.
     let build = |unicode: bool| {
@@ -55,7 +104,7 @@ pub fn built(key: &str, pattern: &str, set: impl Fn(&mut RegexBuilder)) -> Resul
         set(&mut builder);
         builder.unicode(unicode).build()
     };
-    let error = match build(false).or_else(|_| build(true)) {
+    let error = match build(is_unicode).or_else(|_| build(!is_unicode)) {
         Ok(regex) => return Ok(regex),
         Err(error) => error.to_string(),
     };
@@ -114,6 +163,10 @@ pub fn expanded(template: &[u8], groups: &Captures) -> Vec<u8> {
             }
             Some((b't', after)) => {
                 line.push(b'\t');
+                rest = after;
+            }
+            Some((b'n', after)) => {
+                line.push(b'\n');
                 rest = after;
             }
             _ => line.push(b'\\'),

@@ -140,6 +140,8 @@ impl<T: Hole + ?Sized> Hole for &T {
 
 /// The text of a script with its holes filled. Use [`sh!`](crate::sh), which checks the template when it is compiled.
 pub fn fill(template: &str, holes: &[&dyn Hole]) -> Script {
+    // `sh!` is no `format!`: two braces are two braces of the shell.
+    debug_assert!(!template.contains("{{"), "{template}");
     let mut script = Script::default();
     let mut holes = holes.iter();
     let mut parts = template.split("{}");

@@ -32,7 +32,9 @@ impl Module for Command {
         if words.first().is_none_or(String::is_empty) {
             bail!("`command` has no program to run");
         }
-        if let Some(sign) = words.iter().find(|word| ["|", "||", "&&", ">", ">>", "<", ";", "&", "2>&1"].contains(&word.as_str())) {
+        // What stands in quotes is meant for the program.
+        let bare = self.0.cmd.as_deref().unwrap_or_default().split_whitespace();
+        if let Some(sign) = bare.into_iter().find(|word| ["|", "||", "&&", ">", ">>", "<", ";", "&", "2>&1"].contains(word)) {
             bail!("`{sign}` means nothing without a shell | use `shell` instead of `command`, or put it in quotes if the program wants it");
         }
         Ok(())

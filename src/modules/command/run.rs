@@ -83,8 +83,8 @@ impl Run {
         }
         for (word, text) in [("onlyif", &self.onlyif), ("unless", &self.unless)] {
             if let Some(text) = text {
-                let inner = self.within(around, Script::raw(text.as_bytes()));
-                lines = lines.then(&sh!("core_apart {}; case $? in 0) echo {} yes ;; 12[67]) echo {} missing ;; *) echo {} no ;; esac", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word), Script::raw(word)));
+                let inner = self.within(around, Script::raw(text.as_bytes()), 125);
+                lines = lines.then(&sh!("core_apart {}; case $? in 0) echo {} yes ;; 12[67]) echo {} missing ;; 125) echo {} nofolder ;; *) echo {} no ;; esac", inner.as_bytes().to_vec(), Script::raw(word), Script::raw(word), Script::raw(word), Script::raw(word)));
             }
         }
         for path in &self.changes.0 {
@@ -110,12 +110,15 @@ impl Run {
             if Answer::field(text, word) == Some("missing") {
                 bail!("`{word}` names a program that this host does not have, or may not execute");
             }
+            if let (Some("nofolder"), Some(folder)) = (Answer::field(text, word), &self.chdir) {
+                bail!("the folder `{}` cannot be entered, so `{word}` cannot be asked there", folder.as_str());
+            }
         }
         if let Some(reason) = self.not_needed(text) {
             return Ok(Verdict::InPlace(Report::message(format!("not needed: {reason}"))));
         }
         let undo = match &self.undo {
-            Some(text) => Undo::Run(self.within(around, Script::raw(text.as_bytes()))),
+            Some(text) => Undo::Run(self.within(around, Script::raw(text.as_bytes()), 1)),
             None => Undo::Impossible("a command has no way back, unless the task gives it an `undo`".into()),
         };
         let mut change = Change::new("", "", Script::default(), Pattern::anything(), undo);
@@ -136,10 +139,10 @@ impl Run {
         }
     }
 
-    /// A script in the task's folder.
-    fn within(&self, around: &Surroundings, script: Script) -> Script {
+    /// A script in the task's folder, and the status for there being none.
+    fn within(&self, around: &Surroundings, script: Script, lacking: u32) -> Script {
         match &self.chdir {
-            Some(folder) => sh!("cd -- {} || exit 1\n{}", around.absolute(folder), script),
+            Some(folder) => sh!("cd -- {} || exit {}\n{}", around.absolute(folder), lacking, script),
             None => script,
         }
     }
@@ -150,6 +153,6 @@ impl Run {
             Some(text) => sh!("printf %b {} | {\n{}\n}", printf_argument(text.as_bytes()), script),
             None => script,
         };
-        self.within(around, script)
+        self.within(around, script, 1)
     }
 }

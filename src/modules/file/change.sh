@@ -589,7 +589,9 @@ file__put() {
       _candidate=$_tmp
       [ -z "$_cell" ] || _candidate=$_cell/new
       file__validate "$_check" "$_candidate" ||
-        file__stop 5 "the validator refuses the new $(core_esc "$_path"); the old one is untouched" ;;
+        file__stop 5 "the validator refuses the new $(core_esc "$_path"); the old one is untouched"
+      # what a validator writes is not what was asked for
+      file__put_verify ;;
   esac
   file__sync "$_tmp" || { file__why "$_path"; file__stop 1 "$_why"; }
 
@@ -695,7 +697,8 @@ file__put_in_place() {
     *%s*)
       if [ "$_newmode" != - ]; then file__chmod "$_newmode" "$_tmp"; else file__chmod "$_was_mode" "$_tmp"; fi
       file__validate "$_check" "$_tmp" ||
-        file__stop 5 "the validator refuses the new $(core_esc "$_path"); the old one is untouched" ;;
+        file__stop 5 "the validator refuses the new $(core_esc "$_path"); the old one is untouched"
+      file__put_verify ;;
   esac
   _new=$_tmp
   if ! file__temp "$_folder"; then

@@ -169,7 +169,8 @@ impl Put<'_> {
             }
             Source::Host { path, .. } => sh!("from {}", path),
         };
-        let validate = self.validate.unwrap_or_default();
+        // The path is quoted where it is filled in.
+        let validate = self.validate.unwrap_or_default().replace("\"%s\"", "%s").replace("'%s'", "%s");
         let sha256 = source.sha256();
         let script = sh!("file_put {} nofollow {} {} {} {} - {} {}", place, sha256, mode, owner, group, validate, from);
         // A command of the user's may hang.

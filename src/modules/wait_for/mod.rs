@@ -118,10 +118,11 @@ impl Module for WaitFor {
     }
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
-        if answer.text()?.trim_end() == "yes" {
+        if answer.text()?.trim_end() == "yes" && self.delay.0.is_zero() {
             return Ok(Verdict::in_place());
         }
-        let [timeout, delay, sleep] = [self.timeout, self.delay, self.sleep].map(|time| time.0.as_secs());
+        // The host counts whole seconds.
+        let [timeout, delay, sleep] = [self.timeout, self.delay, self.sleep].map(|time| time.0.as_secs() + u64::from(time.0.subsec_nanos() > 0));
         let script = sh!("wait_until {} {} {} {}", timeout, delay, sleep.max(1), self.words(around));
         let why = "waiting changes nothing, so there is nothing to undo";
         let mut change = Change::new("", "", Script::default(), Pattern::exactly("yes\n"), Undo::Impossible(why.into()));
