@@ -136,14 +136,22 @@ pages! {
     blockinfile,
     command,
     copy,
+    cron,
     file,
+    find,
+    get_url,
+    git,
     ini_file,
+    known_hosts,
     lineinfile,
     replace,
+    script,
     shell,
+    slurp,
     stat,
     talk,
     template,
+    uri,
 }
 
 #[test]
@@ -170,8 +178,57 @@ fn show(name: &str) {
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
+/// A web server on a port of its own, for what fetches and asks.
+fn web_server() -> u16 {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let answer = move |stream: std::net::TcpStream| -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream.try_clone()?);
+        let (mut first, mut length, mut secret) = (String::new(), 0, String::new());
+        reader.read_line(&mut first)?;
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? == 0 || line.trim().is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':').unwrap_or_default();
+            match name.to_lowercase().as_str() {
+                "content-length" => length = value.trim().parse().unwrap_or(0),
+                "authorization" | "x-secret" => value.trim().clone_into(&mut secret),
+                _ => {}
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body)?;
+        let mut words = first.split_whitespace();
+        let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+        let (status, head, said) = match path {
+            "/ok" => (200, String::new(), b"fine\n".to_vec()),
+            "/json" => (200, String::new(), b"{\"a\": [1, 2]}".to_vec()),
+            "/echo" => (200, String::new(), [method.as_bytes(), b" ", &body].concat()),
+            "/moved" => (302, "Location: /ok\r\n".to_owned(), Vec::new()),
+            // ann and s3cret, and a header
+            "/secret" if ["Basic YW5uOnMzY3JldA==", "s3cret"].contains(&secret.as_str()) => (200, String::new(), b"told\n".to_vec()),
+            "/secret" => (401, "WWW-Authenticate: Basic\r\n".to_owned(), Vec::new()),
+            _ => (404, String::new(), b"nothing\n".to_vec()),
+        };
+        let mut stream = stream;
+        write!(stream, "HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n{head}\r\n", said.len())?;
+        stream.write_all(if method == "HEAD" { b"" } else { &said })
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // Whoever asks may go at any time.
+            let _gone = answer(stream);
+        }
+    });
+    port
+}
+
 struct Bench<'a> {
     fleet: Fleet,
+    web: u16,
     cases: Vec<(String, &'a Case, PathBuf)>,
 }
 
@@ -205,9 +262,9 @@ fn run_page(page: &Page) -> Vec<String> {
     }
     let mut problems = Vec::new();
     let (refused, good): (Vec<_>, Vec<_>) = cases.into_iter().partition(|(_, case, _)| case.expect.error.is_some());
-    let bench = Bench { fleet, cases: good };
+    let bench = Bench { fleet, web: web_server(), cases: good };
     for (name, case, book) in &refused {
-        let output = bench.mutate(&["apply", &book.display().to_string()]);
+        let output = bench.mutate(&["apply", "-e", "web=http://127.0.0.1:1", &book.display().to_string()]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let wanted = case.expect.error.as_deref().unwrap_or_default();
         if output.status.code() != Some(1) || !said.contains(wanted) || bench.fleet.host(name).connections() > 0 {
@@ -306,7 +363,8 @@ impl Bench<'_> {
 
     fn apply(&self, more: &[&str]) -> Value {
         let books: Vec<String> = self.cases.iter().map(|(.., book)| book.display().to_string()).collect();
-        let mut words = vec!["apply", "--output", "json"];
+        let web = format!("web=http://127.0.0.1:{}", self.web);
+        let mut words = vec!["apply", "--output", "json", "-e", &web];
         words.extend(more);
         words.extend(books.iter().map(String::as_str));
         let output = self.mutate(&words);

@@ -224,7 +224,9 @@ impl Cron {
         if self.env && found.is_none() && self.state == Presence::Present {
             put(&mut new, &self.line());
         }
-        before.iter().for_each(|line| push(&mut new, *line));
+        for line in before {
+            push(&mut new, *line);
+        }
         let is_written = self.state == Presence::Present && (found.is_some() || !self.env);
         if is_written {
             if !new.is_empty() && !new.ends_with(b"\n") {
@@ -236,7 +238,9 @@ impl Cron {
             }
             put(&mut new, &self.line());
         }
-        after.iter().for_each(|line| push(&mut new, *line));
+        for line in after {
+            push(&mut new, *line);
+        }
         new
     }
 

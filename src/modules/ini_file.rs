@@ -273,8 +273,8 @@ impl IniFile {
         let mut spare = Vec::new();
         let mut comment = None;
         let mut stands = false;
-        for at in start..end {
-            match self.says(option, &texts[at].text) {
+        for (at, line) in texts.iter().enumerate().take(end).skip(start) {
+            match self.says(option, &line.text) {
                 Says::Value(value) => {
                     stands = true;
                     match missing.iter().position(|one| *one == value) {

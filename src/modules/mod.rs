@@ -1,6 +1,7 @@
 //! One file per thing that a playbook can ask for. Nothing here waits, and nothing touches the network.
 
 mod account;
+mod apt_repository;
 mod assert;
 mod authorized_key;
 mod blockinfile;
@@ -11,9 +12,13 @@ mod debug;
 mod expression;
 mod fail;
 mod file;
+mod find;
+mod get_url;
+mod git;
 mod group;
 mod hostname;
 mod ini_file;
+mod known_hosts;
 #[cfg(test)]
 mod laws;
 mod lineinfile;
@@ -23,9 +28,11 @@ mod package;
 mod pam_limits;
 mod ping;
 mod replace;
+mod script;
 mod service;
 mod set_fact;
 mod shell;
+mod slurp;
 mod stat;
 mod sudoers;
 mod sysctl;
@@ -33,13 +40,16 @@ mod systemd_unit;
 mod template;
 mod text;
 mod timezone;
+mod uri;
 mod user;
 mod wait_for;
+mod yum_repository;
 
 use crate::module::{Registry, registration};
 
 /// Every module, in the order of the manual.
 pub static ALL: Registry = Registry(&[
+    registration::<apt_repository::AptRepository>(),
     registration::<assert::Assert>(),
     registration::<authorized_key::AuthorizedKey>(),
     registration::<blockinfile::Blockinfile>(),
@@ -49,9 +59,13 @@ pub static ALL: Registry = Registry(&[
     registration::<debug::Debug>(),
     registration::<fail::Fail>(),
     registration::<file::File>(),
+    registration::<find::Find>(),
+    registration::<get_url::GetUrl>(),
+    registration::<git::Git>(),
     registration::<group::Group>(),
     registration::<hostname::Hostname>(),
     registration::<ini_file::IniFile>(),
+    registration::<known_hosts::KnownHosts>(),
     registration::<lineinfile::Lineinfile>(),
     registration::<modprobe::Modprobe>(),
     registration::<mount::Mount>(),
@@ -59,15 +73,19 @@ pub static ALL: Registry = Registry(&[
     registration::<pam_limits::PamLimits>(),
     registration::<ping::Ping>(),
     registration::<replace::Replace>(),
+    registration::<script::Script>(),
     registration::<service::Service>(),
     registration::<set_fact::SetFact>(),
     registration::<shell::Shell>(),
+    registration::<slurp::Slurp>(),
     registration::<stat::Stat>(),
     registration::<sudoers::Sudoers>(),
     registration::<sysctl::Sysctl>(),
     registration::<systemd_unit::SystemdUnit>(),
     registration::<template::Template>(),
     registration::<timezone::Timezone>(),
+    registration::<uri::Uri>(),
     registration::<user::User>(),
     registration::<wait_for::WaitFor>(),
+    registration::<yum_repository::YumRepository>(),
 ]);

@@ -27,6 +27,8 @@ pub struct Edited<'a> {
     pub before: Pattern,
     /// Runs after every change of the file, also after one that takes it back.
     pub then: Script,
+    /// Runs after the change; where it fails, what was there before comes back.
+    pub tested: Option<Script>,
 }
 
 /// What is in force on a host by a file, beside the file itself: a value of the kernel, a mount, the host's name.
@@ -53,15 +55,15 @@ pub fn first_line(answer: &Answer) -> Result<(String, Answer)> {
 impl<'a> Edited<'a> {
     pub fn new(path: &'a str, properties: Properties<'a>) -> Self {
         let then = Script::default();
-        Self { path, properties, new_mode: NEW_FILE, validate: None, follow: false, create: false, before: Pattern::default(), then }
+        Self { path, properties, new_mode: NEW_FILE, validate: None, follow: false, create: false, before: Pattern::default(), then, tested: None }
     }
 
-    fn put(&self) -> Put<'_> {
+    fn put<'b>(&'b self, tested: Option<&'b str>) -> Put<'b> {
         Put {
             path: self.path,
             properties: self.properties,
             new_mode: self.new_mode,
-            validate: self.validate,
+            validate: tested.or(self.validate),
             follow: self.follow,
             existing: Existing::Edited,
             before: self.before.clone(),
@@ -70,7 +72,7 @@ impl<'a> Edited<'a> {
 
     /// Asks what is there, with its content.
     pub fn probe(&self) -> Script {
-        self.put().probe("?")
+        self.put(None).probe("?")
     }
 
     /// What is to be done, given the answer of [`probe`](Self::probe). `edit` makes the new content of the old one, which is
@@ -96,7 +98,8 @@ impl<'a> Edited<'a> {
             }
         }
         let content = Arc::new(Content::new(new));
-        let verdict = self.put().verdict(around, answer, &look, &Source::Controller(&content))?;
+        let tested = self.tested.as_ref().map(ToString::to_string);
+        let verdict = self.put(tested.as_deref()).verdict(around, answer, &look, &Source::Controller(&content))?;
         Ok(self.followed(verdict))
     }
 

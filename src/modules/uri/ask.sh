@@ -1,0 +1,48 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # the u_… stand before this text
+# uri: one request, by the host's own curl or wget. It stands in a shell of its own, so it needs nothing.
+#
+# Before this text: u_url u_method u_seconds u_sure (yes or no) u_follow (yes or no) u_curl u_wget (lines of settings) u_body
+# (a word for `printf %b`) u_has_body (yes or no). The body of the answer goes to stdout, and the line `uri STATUS` to stderr.
+uri_curl() {
+  set -- -q -sS -X "$u_method" --connect-timeout "$u_seconds" -m "$u_seconds" -w '%{stderr}uri %{http_code}\n' -K /dev/fd/3
+  [ "$u_sure" = yes ] || set -- "$@" -k
+  [ "$u_follow" = no ] || set -- "$@" -L
+  [ "$u_method" != HEAD ] || set -- "$@" -I
+  [ "$u_has_body" = no ] || set -- "$@" --data-binary @-
+  printf '%s\n' "$u_curl" | { exec 3<&0; printf %b "$u_body" | curl "$@"; }
+}
+
+uri_wget() {
+  case $u_method$u_has_body in
+    GETno) ;;
+    *) echo 'this host has no curl, and wget can only get; install curl' >&2; exit 1 ;;
+  esac
+  if wget --version >/dev/null 2>&1; then
+    set -- --config=/dev/stdin --content-on-error -t 1
+    [ "$u_sure" = yes ] || set -- "$@" --no-check-certificate
+    [ "$u_follow" = yes ] || set -- "$@" --max-redirect=0
+  else
+    case $u_wget in ?*) echo 'the wget of this host takes headers and passwords only in its command line, where everybody sees them; install curl' >&2; exit 1 ;; esac
+    set --
+  fi
+  u_said=$(printf '%s\n' "$u_wget" | wget -S -O - -T "$u_seconds" "$@" -- "$u_url" 2>&1 >&5)
+  # The last status counts: after redirections there are several.
+  u_status=$(printf '%s\n' "$u_said" | sed -n 's|^ *HTTP/[0-9.]* \([0-9]*\).*|\1|p' | tail -n 1)
+  if [ "$u_status" ]; then
+    printf 'uri %s\n' "$u_status" >&2
+  else
+    printf '%s\n' "$u_said" | tail -n 1 >&2
+    exit 1
+  fi
+}
+
+if command -v curl >/dev/null 2>&1; then
+  uri_curl
+elif command -v wget >/dev/null 2>&1; then
+  exec 5>&1
+  uri_wget
+else
+  echo 'this host has neither curl nor wget to ask with' >&2
+  exit 1
+fi
