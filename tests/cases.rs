@@ -133,6 +133,7 @@ macro_rules! pages {
 }
 
 pages! {
+    assemble,
     blockinfile,
     command,
     copy,

@@ -167,7 +167,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
     let mut wanted = after.clone();
     for ((number, _), state) in &mut wanted {
         if let Some(text) = &cases[*number].expect.state {
-            *state = text.trim().to_owned();
+            text.trim().clone_into(state);
         }
     }
     same("after apply", &wanted, &after, problems);

@@ -80,6 +80,33 @@ fn manual(module: &Registration) -> String {
     text
 }
 
+/// The manual of a module as a page of `docs/modules`.
+#[cfg(test)]
+fn page(module: &Registration) -> String {
+    let schema = schema_of(module);
+    let mut text = format!("# {}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
+    if let Some(main) = module.main {
+        text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));
+    }
+    if module.free_form {
+        text.push_str("\nAny names may be given.\n");
+    }
+    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let Some(properties) = schema["properties"].as_object() else { return text };
+    text.push_str("\n| Parameter | Type | Meaning |\n| --- | --- | --- |\n");
+    for (name, property) in properties {
+        let must = if required.contains(&name.as_str()) { ", required" } else { "" };
+        let default = match &property["default"] {
+            Value::Null => String::new(),
+            value => format!(", default `{value}`"),
+        };
+        let cell = |text: &str| text.replace('\n', " ").replace('|', "\\|");
+        let meaning = cell(property["description"].as_str().unwrap_or_default());
+        text.push_str(&format!("| `{name}` | {}{must}{default} | {meaning} |\n", cell(&kind(property, &schema))));
+    }
+    text
+}
+
 /// The type of a parameter in words.
 pub(super) fn kind(property: &Value, schema: &Value) -> String {
     if let Some(target) = property["$ref"].as_str().and_then(|path| path.strip_prefix('#')) {
@@ -112,5 +139,35 @@ pub(super) fn kind(property: &Value, schema: &Value) -> String {
         Value::String(name) => plain(name).to_owned(),
         Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").map(plain).collect::<Vec<_>>().join(" | "),
         _ => "any".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `MUTATE_WRITE_DOCS=1 cargo test pages_of_the_modules` writes them anew.
+    #[test]
+    fn the_pages_of_the_modules_are_fresh() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/modules");
+        let mut index = String::from("# Modules\n\nEach page is made from the doc comments of the module; `mutate modules NAME` shows the same.\n\n| Module | What it does |\n| --- | --- |\n");
+        for module in modules::ALL.0 {
+            let schema = (module.schema)().to_value();
+            let first = schema["description"].as_str().unwrap_or_default().split("\n\n").next().unwrap_or_default().replace('\n', " ");
+            index.push_str(&format!("| [{0}]({0}.md) | {first} |\n", module.name));
+        }
+        let pages = modules::ALL.0.iter().map(|module| (format!("{}.md", module.name), page(module))).chain([("README.md".to_owned(), index)]);
+        let pages: std::collections::BTreeMap<String, String> = pages.collect();
+        if std::env::var_os("MUTATE_WRITE_DOCS").is_some() {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            for (name, text) in &pages {
+                std::fs::write(folder.join(name), text).expect("a page");
+            }
+        }
+        let found: std::collections::BTreeSet<String> = std::fs::read_dir(&folder).expect("docs/modules").flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        assert_eq!(found, pages.keys().cloned().collect(), "a page of docs/modules is missing, or one too many");
+        for (name, text) in &pages {
+            assert_eq!(&std::fs::read_to_string(folder.join(name)).expect("a page"), text, "docs/modules/{name} is stale: MUTATE_WRITE_DOCS=1 cargo test pages_of_the_modules");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! One file per thing that a playbook can ask for. Nothing here waits, and nothing touches the network.
 
 mod account;
+mod alternatives;
 mod apt_repository;
+mod assemble;
 mod assert;
 mod authorized_key;
 mod blockinfile;
@@ -49,7 +51,9 @@ use crate::module::{Registry, registration};
 
 /// Every module, in the order of the manual.
 pub static ALL: Registry = Registry(&[
+    registration::<alternatives::Alternatives>(),
     registration::<apt_repository::AptRepository>(),
+    registration::<assemble::Assemble>(),
     registration::<assert::Assert>(),
     registration::<authorized_key::AuthorizedKey>(),
     registration::<blockinfile::Blockinfile>(),
