@@ -152,6 +152,7 @@ pages! {
     stat,
     talk,
     template,
+    unarchive,
     uri,
 }
 
@@ -177,6 +178,37 @@ fn show(name: &str) {
     let problems = run_page(&page);
     println!("{name}: {} cases in four passes, {} problems", page.case.len(), problems.len());
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// Archives that lie beside the folders of the playbooks.
+fn archives() -> Vec<(&'static str, Vec<u8>)> {
+    use std::io::Write as _;
+    const FILES: [(&str, &str, u32); 2] = [("app/bin/run", "run\n", 0o755), ("app/doc/read me", "read\n", 0o644)];
+    let tar = |files: &[(&str, &str, u32)]| {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, text, mode) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            header.set_mode(*mode);
+            // The crate itself writes no name that leads out.
+            header.as_mut_bytes()[..path.len()].copy_from_slice(path.as_bytes());
+            header.set_cksum();
+            builder.append(&header, text.as_bytes()).expect("an entry");
+        }
+        builder.into_inner().expect("an archive")
+    };
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(&tar(&FILES)).expect("bytes");
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    for (path, text, mode) in FILES {
+        zip.start_file(path, zip::write::SimpleFileOptions::default().unix_permissions(mode)).expect("an entry");
+        zip.write_all(text.as_bytes()).expect("bytes");
+    }
+    vec![
+        ("app.tar.gz", packed.finish().expect("an archive")),
+        ("app.zip", zip.finish().expect("an archive").into_inner()),
+        ("evil.tar", tar(&[("../evil", "x", 0o644)])),
+    ]
 }
 
 /// A web server on a port of its own, for what fetches and asks.
@@ -236,6 +268,11 @@ struct Bench<'a> {
 fn run_page(page: &Page) -> Vec<String> {
     let names: Vec<String> = (1..=page.case.len()).map(|number| format!("case{number}")).collect();
     let fleet = Fleet::start(&names.iter().map(String::as_str).collect::<Vec<_>>(), &Faults::default());
+    let books = fleet.folder.path().join("books");
+    std::fs::create_dir_all(&books).expect("a folder");
+    for (name, bytes) in archives() {
+        std::fs::write(books.join(name), bytes).expect("an archive");
+    }
     let mut cases = Vec::new();
     for (name, case) in names.into_iter().zip(&page.case) {
         let home = &fleet.host(&name).home;
@@ -246,7 +283,7 @@ fn run_page(page: &Page) -> Vec<String> {
             let status = Command::new("sh").arg("-c").arg(&case.run).current_dir(home).env("HOME", home).status().expect("sh runs");
             assert!(status.success(), "`{}`: its `run` failed", case.name);
         }
-        let folder = fleet.folder.path().join("books").join(&name);
+        let folder = books.join(&name);
         std::fs::create_dir_all(&folder).expect("a folder");
         for (path, text) in &case.files {
             std::fs::create_dir_all(folder.join(path).parent().expect("a folder")).expect("a folder");

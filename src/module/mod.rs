@@ -133,7 +133,7 @@ pub struct LocalEntry {
     pub kind: LocalKind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum LocalKind {
     Folder,
     File(Arc<Content>),

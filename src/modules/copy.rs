@@ -3,6 +3,8 @@
 mod folder;
 mod tar;
 
+pub use folder::Tree;
+
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,8 +15,8 @@ use crate::remote::Library;
 use crate::sh;
 use crate::shell::Pattern;
 
-static TREE_LOOK: Library = Library { name: "copy_look", text: include_str!("copy/look.sh") };
-static TREE_CHANGE: Library = Library { name: "copy_change", text: include_str!("copy/change.sh") };
+pub static TREE_LOOK: Library = Library { name: "copy_look", text: include_str!("copy/look.sh") };
+pub static TREE_CHANGE: Library = Library { name: "copy_change", text: include_str!("copy/change.sh") };
 
 /// Between the answer about the source and the one about the destination.
 const SEPARATOR: &[u8] = b"\n--\n";
@@ -168,6 +170,10 @@ impl Module for Copy {
 }
 
 impl Copy {
+    fn tree<'a>(&'a self, root: &'a str, entries: &'a [crate::module::LocalEntry]) -> Tree<'a> {
+        Tree::new(root, self.properties(), self.directory_mode.as_ref(), self.force, entries)
+    }
+
     fn src(&self) -> &str {
         self.src.as_deref().unwrap_or_default()
     }

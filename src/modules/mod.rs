@@ -42,6 +42,7 @@ mod systemd_unit;
 mod template;
 mod text;
 mod timezone;
+mod unarchive;
 mod uri;
 mod user;
 mod wait_for;
@@ -88,6 +89,7 @@ pub static ALL: Registry = Registry(&[
     registration::<systemd_unit::SystemdUnit>(),
     registration::<template::Template>(),
     registration::<timezone::Timezone>(),
+    registration::<unarchive::Unarchive>(),
     registration::<uri::Uri>(),
     registration::<user::User>(),
     registration::<wait_for::WaitFor>(),

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 
-use super::Copy;
 use super::tar::Archive;
 use crate::module::{Answer, Change, Content, LocalEntry, LocalKind, Mode, Undo, Upload, Verdict};
 use crate::modules::file::{
@@ -23,7 +22,7 @@ const AT_ONCE: usize = 100;
 const LISTED: usize = 50;
 
 /// A folder that is wanted.
-pub(super) struct Tree<'a> {
+pub struct Tree<'a> {
     root: &'a str,
     files: Properties<'a>,
     folders: Properties<'a>,
@@ -44,17 +43,6 @@ enum What<'a> {
     Link(&'a [u8]),
 }
 
-impl Copy {
-    pub(super) fn tree<'a>(&'a self, root: &'a str, entries: &'a [LocalEntry]) -> Tree<'a> {
-        let files = self.properties();
-        let folders = Properties { mode: self.directory_mode.as_ref(), ..files };
-        let mut wanted: Vec<Entry> = entries.iter().filter(|entry| !entry.path.is_empty()).map(Entry::from).collect();
-        wanted.sort_by_key(|entry| entry.path);
-        wanted.insert(0, Entry { path: b"", what: What::Folder });
-        Tree { root, files, folders, replaces: self.force, entries: wanted }
-    }
-}
-
 impl<'a> From<&'a LocalEntry> for Entry<'a> {
     fn from(entry: &'a LocalEntry) -> Self {
         let what = match &entry.kind {
@@ -69,8 +57,20 @@ impl<'a> From<&'a LocalEntry> for Entry<'a> {
     }
 }
 
+impl<'a> Tree<'a> {
+    /// `replaces`: a file that is there gets the wanted content.
+    pub fn new(root: &'a str, files: Properties<'a>, directory_mode: Option<&'a Mode>, replaces: bool, entries: &'a [LocalEntry]) -> Self {
+        let folders = Properties { mode: directory_mode, ..files };
+        let mut wanted: Vec<Entry> = entries.iter().filter(|entry| !entry.path.is_empty()).map(Entry::from).collect();
+        wanted.sort_by_key(|entry| entry.path);
+        wanted.insert(0, Entry { path: b"", what: What::Folder });
+        Self { root, files, folders, replaces, entries: wanted }
+    }
+}
+
 impl Tree<'_> {
-    pub(super) fn probe(&self) -> Script {
+    /// Asks what of it is not there, or is something else.
+    pub fn probe(&self) -> Script {
         let mode = |properties: &Properties| match properties.mode {
             Some(Mode::Octal(mode)) => Mode::text(*mode),
             _ => "-".to_owned(),
@@ -96,7 +96,13 @@ impl Tree<'_> {
     }
 
     /// What is to be done, given the answer.
-    pub(super) fn verdict(&self, answer: &Answer) -> Result<Verdict> {
+    ///
+    /// # Errors
+    /// What is there and is not replaced, or names that cannot be sent.
+    pub fn verdict(&self, answer: &Answer) -> Result<Verdict> {
+        if self.root.contains('\n') {
+            bail!("the name `{}` holds a newline, so no folder can be copied there", self.root.escape_debug());
+        }
         if let Some(odd) = self.entries.iter().find(|entry| entry.path.contains(&b'\n')) {
             bail!("the name `{}` holds a newline, so it cannot be copied with its folder", odd.path.escape_ascii());
         }
@@ -313,6 +319,7 @@ fn name_of(path: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
+    use crate::modules::copy::Copy;
     use std::sync::Arc;
 
     use super::*;
