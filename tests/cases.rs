@@ -138,6 +138,7 @@ pages! {
     command,
     copy,
     cron,
+    data_file,
     file,
     find,
     get_url,

@@ -10,6 +10,7 @@ mod blockinfile;
 mod command;
 mod copy;
 mod cron;
+mod data_file;
 mod debug;
 mod expression;
 mod fail;
@@ -24,6 +25,7 @@ mod known_hosts;
 #[cfg(test)]
 mod laws;
 mod lineinfile;
+mod locale_gen;
 mod modprobe;
 mod mount;
 mod package;
@@ -61,6 +63,7 @@ pub static ALL: Registry = Registry(&[
     registration::<command::Command>(),
     registration::<copy::Copy>(),
     registration::<cron::Cron>(),
+    registration::<data_file::DataFile>(),
     registration::<debug::Debug>(),
     registration::<fail::Fail>(),
     registration::<file::File>(),
@@ -72,6 +75,7 @@ pub static ALL: Registry = Registry(&[
     registration::<ini_file::IniFile>(),
     registration::<known_hosts::KnownHosts>(),
     registration::<lineinfile::Lineinfile>(),
+    registration::<locale_gen::LocaleGen>(),
     registration::<modprobe::Modprobe>(),
     registration::<mount::Mount>(),
     registration::<package::Package>(),
