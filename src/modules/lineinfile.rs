@@ -23,10 +23,12 @@ pub struct Lineinfile {
     #[serde(alias = "dest", alias = "name")]
     path: Path,
     /// The line, without its ending.
+    #[serde(alias = "value")]
     line: Option<String>,
     /// Regular expression for the line that is replaced (the last one that fits) or, with `state = "absent"`, for
     /// the lines that are removed. It is searched for anywhere in a line; `^` and `$` are the line's ends.
     /// Look-around and back-references inside the expression do not exist here.
+    #[serde(alias = "regex")]
     regexp: Option<String>,
     /// As `regexp`, but plain text.
     search_string: Option<String>,

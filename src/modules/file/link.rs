@@ -81,6 +81,9 @@ impl File {
             _ => Look::read(answer)?,
         };
         check_in_the_way(path, &look, self.force)?;
+        if answer.remark.split(|&byte| byte == b'\n').any(|line| line == b"source missing") && !around.after_planned_changes {
+            bail!("the source `{source}` is not a file, so it gets no other name");
+        }
         let force = if self.force { "force" } else { "-" };
         let apply = sh!("file_hard {} {} {}", path, source, force);
         let expect = Pattern::exactly("same\n");

@@ -257,9 +257,10 @@ file__look_absent() {
 }
 
 # file_hard_look PATH SOURCE (probe): answer `same` or `different` (two names of one file?), or as file_look with
-# nofollow and without hash when PATH is not a file. One process.
+# nofollow and without hash when PATH is not a file; whether SOURCE is one stands in the remark then. One process.
 file_hard_look() {
   if [ -L "$1" ] || [ ! -f "$1" ]; then
+    if [ -L "$2" ] || [ ! -f "$2" ]; then printf 'source missing\n' >&2; fi
     file_look "$1" nofollow - 0
     return
   fi
