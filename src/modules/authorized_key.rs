@@ -121,8 +121,12 @@ impl Module for AuthorizedKey {
         Ok(())
     }
 
-    fn touches(&self, _: &Surroundings) -> Touches {
-        Touches::Path(format!("/home/{}/.ssh/authorized_keys", self.user))
+    fn touches(&self, around: &Surroundings) -> Touches {
+        Touches::Path(match &self.path {
+            Some(path) => around.absolute(path),
+            None if self.user == "root" => "/root/.ssh/authorized_keys".into(),
+            None => format!("/home/{}/.ssh/authorized_keys", self.user),
+        })
     }
 
     /// `account UID GID PATH`, then the file.
@@ -133,10 +137,11 @@ impl Module for AuthorizedKey {
         };
         let follow = if self.follow { "follow" } else { "nofollow" };
         Question::Ask(sh!(
-            "_l=$(getent passwd {} 2>/dev/null) || _l=$(grep -- {} /etc/passwd) || { core_die {}; exit 3; }\n\
+            "_l=$(getent passwd {} 2>/dev/null) || while IFS= read -r _x; do case $_x in {}*) _l=$_x ;; esac; done </etc/passwd\n\
+             [ \"$_l\" ] || { core_die {}; exit 3; }\n\
              IFS=:; set -- $_l; IFS=\" $t$n\"\n{}\nprintf 'account %s %s %s\\n' \"$3\" \"$4\" \"$(core_esc \"$_f\")\"\nfile_look \"$_f\" {} '?' {}",
             self.user,
-            format!("^{}:", self.user),
+            format!("{}:", self.user),
             format!("the host has no user {}", self.user),
             path,
             follow,

@@ -135,6 +135,9 @@ impl Module for Cron {
         if self.state == Presence::Present && self.job.is_none() {
             bail!("`job` is missing");
         }
+        if self.env && self.job.as_ref().is_some_and(|value| value.contains('"')) {
+            bail!("a variable of cron cannot hold a double quote");
+        }
         if self.env && (self.name.contains(['=', ' ']) || self.special_time.is_some() || self.disabled) {
             bail!("with `env`, `name` is the name of a variable, and there is no time");
         }
@@ -159,7 +162,10 @@ impl Module for Cron {
         Question::Ask(sh!(
             "command -v crontab >/dev/null 2>&1 || { core_die 'this host has no cron; install the package cron or cronie'; exit 3; }\n\
              _t=$({} -l 2>/dev/null; printf 'x%s' \"$?\")\n\
-             case $_t in *x0) printf 'table\\n%s' \"${_t%x0}\" ;; *) echo none ;; esac",
+             case $_t in *x0) printf 'table\\n%s' \"${_t%x0}\"; exit ;; esac\n\
+             _t=$({} -l 2>&1)\n\
+             case $_t in *'no crontab'* | *'No such file'* | *\"can't open\"*) echo none ;; *) core_die \"the table of cron cannot be read: ${_t##*\"$n\"}\" ;; esac",
+            self.tool(),
             self.tool()
         ))
     }
@@ -215,7 +221,9 @@ impl Cron {
             lines.iter().position(is_variable).map(|at| (at, at + 1))
         } else {
             let head = lines.iter().position(|line| heads.iter().any(|head| line.text.trim_ascii_end() == head.as_bytes()));
-            head.map(|at| (at, (at + 2).min(lines.len())))
+            // Its job may have been taken away by hand, and then the next line is another's.
+            let is_head = |line: &Line| line.text.starts_with(b"#mutate: ") || line.text.starts_with(b"#Ansible: ");
+            head.map(|at| (at, if lines.get(at + 1).is_none_or(is_head) { at + 1 } else { at + 2 }))
         };
         let mut new = Vec::new();
         let put = |new: &mut Vec<u8>, text: &str| push(new, Line { text: text.as_bytes(), ending: b"\n" });

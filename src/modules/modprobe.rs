@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Live, Properties};
+use super::text::{Line, lines_of, push};
 use crate::module::{Answer, Module, Question, Surroundings, Verdict};
 use crate::remote::Library;
 use crate::sh;
@@ -20,7 +21,8 @@ pub struct Modprobe {
     /// `present`: it is loaded. `absent`: it is not.
     #[serde(default)]
     state: Presence,
-    /// Parameters for loading it, such as `"numdummies=2"`. A module that is loaded already keeps its own.
+    /// Parameters for loading it now, such as `"numdummies=2"`. A module that is loaded already keeps its own; those for a boot
+    /// belong into a file below `/etc/modprobe.d`.
     #[serde(default)]
     params: String,
     /// `present`: `/etc/modules-load.d/NAME.conf` has it loaded at every boot. `absent`: that file has it loaded no more.
@@ -65,9 +67,7 @@ impl Module for Modprobe {
         let live = |_: &str| Live { want: Some(want.into()), set, back };
         self.edited(&path).verdict_live(around, answer, live, |old| {
             Ok(match self.persistent {
-                Some(Presence::Present) => format!("{}\n", self.name).into_bytes(),
-                // An empty file loads nothing.
-                Some(Presence::Absent) => Vec::new(),
+                Some(wanted) => self.edit(old, wanted),
                 None => old.to_vec(),
             })
         })
@@ -77,6 +77,26 @@ impl Module for Modprobe {
 impl Modprobe {
     fn path(&self) -> String {
         format!("/etc/modules-load.d/{}.conf", self.name)
+    }
+
+    /// The list of modules with this one, or without it.
+    fn edit(&self, old: &[u8], wanted: Presence) -> Vec<u8> {
+        let is_it = |line: &Line| String::from_utf8_lossy(line.text).trim().replace('-', "_") == self.name.replace('-', "_");
+        let lines = lines_of(old);
+        if wanted == Presence::Present && lines.iter().any(is_it) {
+            return old.to_vec();
+        }
+        let mut new = Vec::new();
+        for line in lines.into_iter().filter(|line| !is_it(line)) {
+            push(&mut new, line);
+        }
+        if wanted == Presence::Present {
+            if !new.is_empty() && !new.ends_with(b"\n") {
+                new.push(b'\n');
+            }
+            push(&mut new, Line { text: self.name.as_bytes(), ending: b"\n" });
+        }
+        new
     }
 
     fn edited<'a>(&self, path: &'a str) -> Edited<'a> {

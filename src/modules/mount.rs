@@ -26,7 +26,7 @@ pub struct Mount {
     #[serde(default = "defaults")]
     opts: String,
     /// `mounted`: it is in fstab, and mounted; a missing folder is made. `present`: it is in fstab; `ephemeral`: it is mounted, and fstab
-    /// stays as it is. `unmounted`: it is not mounted, and fstab stays as it is. `absent`: neither. `remounted`: it is mounted once more
+    /// stays as it is. `unmounted`: it is not mounted, and fstab stays as it is. `absent`: neither; the folder stays. `remounted`: it is mounted once more
     /// with the options of fstab, every time.
     state: State,
     /// Fifth field of fstab.
@@ -94,9 +94,13 @@ impl Module for Mount {
     /// `mounted yes` or `no`, and `nofolder` behind it where there is none; then the file.
     fn probe(&self, around: &Surroundings) -> Question {
         let path = around.absolute(&self.path);
+        // The kernel tells the place without links; what is mounted there goes to the remark, for the way back.
         let mounted = sh!(
-            "_m=no\nwhile read -r _ _ _ _ _w _; do [ \"$_w\" != {} ] || _m=yes; done </proc/self/mountinfo\n\
-             [ -d {} ] && _d='' || _d=' nofolder'\nprintf 'mounted %s%s\\n' \"$_m\" \"$_d\"",
+            "_p=$(readlink -f -- {} 2>/dev/null) && _p=$(printf '%s\\n' \"$_p\" | sed 's/\\\\/\\\\134/g; s/ /\\\\040/g') || _p={}\n\
+             _m=no _s=''\nwhile read -r _x _w _y _z _; do if [ \"$_w\" = \"$_p\" ]; then _m=yes _s=\"$_x $_y $_z\"; fi; done </proc/self/mounts\n\
+             [ -d {} ] && _d='' || _d=' nofolder'\nprintf 'mounted %s%s\\n' \"$_m\" \"$_d\"\n\
+             [ -z \"$_s\" ] || printf 'source %s\\n' \"$_s\" >&2",
+            path,
             coded(&path),
             path
         );
@@ -123,22 +127,26 @@ impl Module for Mount {
         let failed = |what: &str| format!("{path} cannot be {what}; what mount says stands above, the log of the kernel may say more");
         let make = sh!("[ -d {} ] || file_dir {} 0755 - - || exit", path, path);
         let source = self.src.clone().unwrap_or_default();
-        let mount = match self.state {
-            State::Ephemeral => sh!("{}\nmount -t {} -o {} {} {} || { core_say {}; exit 1; }", make, self.fstype.clone().unwrap_or_default(), self.opts, source, path, failed("mounted")),
-            _ => sh!("{}\nmount {} || { core_say {}; exit 1; }", make, path, failed("mounted")),
-        };
+        // In so many words, so that it is the same by any file, and without one.
+        let by = |kind: &str, options: &str, source: &str, what: &str| sh!("mount -t {} -o {} {} {} || { core_say {}; exit 1; }", kind, options, source, path, failed(what));
+        let mount = make.then(&by(self.fstype.as_deref().unwrap_or_default(), &self.opts, &source, "mounted"));
         let unmount = sh!("umount {} || { core_say {}; exit 1; }", path, format!("{path} cannot be unmounted; somebody may be working in it"));
         let leave = if has_no_folder { sh!("{}\nrmdir -- {} 2>/dev/null || :", unmount, path) } else { unmount.clone() };
+        let remark = String::from_utf8_lossy(&answer.remark).into_owned();
+        let again = match Answer::field(&remark, "source").map(|words| words.split(' ').map(decoded).collect::<Vec<_>>()).as_deref() {
+            Some([source, kind, options]) => by(kind, options, source, "mounted again"),
+            _ => sh!(":"),
+        };
         let (want, set, back) = match self.state {
             State::Mounted | State::Ephemeral => (Some("mounted yes"), mount, leave),
-            State::Unmounted | State::Absent => (Some(if has_no_folder { "mounted no nofolder" } else { "mounted no" }), unmount, sh!("mount {} || { core_say {}; exit 1; }", path, failed("mounted again"))),
+            State::Unmounted | State::Absent => (Some(if has_no_folder { "mounted no nofolder" } else { "mounted no" }), unmount, again),
             _ => (None, mount, leave),
         };
         let live = |_: &str| Live { want: want.map(str::to_owned), set, back };
         let mut edited = edited(&table);
         let knows = |old: &[u8]| -> Result<Vec<u8>> { Ok(if [State::Ephemeral, State::Unmounted].contains(&self.state) { old.to_vec() } else { self.edit(old, &path) }) };
         if is_mounted && self.state == State::Mounted {
-            edited.then = sh!("mount -o remount {} || { core_say {}; exit 1; }", path, failed("mounted with other options"));
+            edited.then = sh!("mount -o {} {} || { core_say {}; exit 1; }", format!("remount,{}", self.opts), path, failed("mounted with other options"));
         }
         edited.verdict_live(around, answer, live, knows)
     }
@@ -151,6 +159,10 @@ fn edited(path: &str) -> Edited<'_> {
 /// A word of fstab and of the kernel's lists: blanks and backslashes in octal.
 fn coded(word: &str) -> String {
     word.replace('\\', "\\134").replace(' ', "\\040").replace('\t', "\\011")
+}
+
+fn decoded(word: &str) -> String {
+    word.replace("\\040", " ").replace("\\011", "\t").replace("\\134", "\\")
 }
 
 impl Mount {
@@ -216,7 +228,7 @@ mod tests {
     #[test]
     fn what_is_mounted_follows_the_file() {
         let text = verdict::<Mount>("path = '/mnt/x'\nsrc = 'tmpfs'\nfstype = 'tmpfs'\nstate = 'mounted'", 0, "mounted no nofolder\nabsent\n");
-        assert!(text.contains("file_dir '/mnt/x' 0755 - -") && text.contains("mount '/mnt/x'") && text.contains("umount '/mnt/x'"), "{text}");
+        assert!(text.contains("file_dir '/mnt/x' 0755 - -") && text.contains("mount -t 'tmpfs' -o 'defaults' 'tmpfs' '/mnt/x'") && text.contains("umount '/mnt/x'"), "{text}");
         assert!(problems::<Mount>("path = '/'\nstate = 'absent'").contains("no host works without its root"));
         assert!(problems::<Mount>("path = '/x'\nstate = 'mounted'").contains("what is to be mounted"));
     }

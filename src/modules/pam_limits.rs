@@ -55,9 +55,9 @@ impl LimitType {
 }
 
 /// What pam_limits(8) knows.
-const ITEMS: [&str; 19] = [
+const ITEMS: [&str; 20] = [
     "core", "data", "fsize", "memlock", "nofile", "rss", "stack", "cpu", "nproc", "as", "maxlogins", "maxsyslogins", "priority", "locks", "sigpending", "msgqueue", "nice",
-    "rtprio", "chroot",
+    "rtprio", "chroot", "nonewprivs",
 ];
 
 fn usual_file() -> Path {

@@ -24,7 +24,7 @@ pub struct Sudoers {
     /// Commands with their whole paths, or `ALL`.
     #[serde(default)]
     commands: OneOrMany,
-    /// As whom, such as `root` or `ALL:ALL`. Left out: `ALL`.
+    /// As whom, such as `ALL:ALL` or `postgres`. Left out: as root alone.
     runas: Option<String>,
     /// On which host, by its own name. Left out: `ALL`.
     host: Option<String>,
@@ -73,6 +73,9 @@ impl Module for Sudoers {
         if texts.into_iter().flatten().chain(&self.commands.0).any(|text| text.contains('\n')) {
             bail!("a line break would begin another rule");
         }
+        if self.user.iter().chain(&self.group).any(|name| name.contains([',', ' ', '=', '!', '(', ')'])) {
+            bail!("`user` and `group` are one name each | make a task for each of several");
+        }
         Ok(())
     }
 
@@ -99,7 +102,8 @@ impl Sudoers {
     }
 
     fn edited<'a>(&self, path: &'a str) -> Edited<'a> {
-        let properties = Properties { mode: Some(&MODE), ..Properties::default() };
+        // sudo reads no file that belongs to somebody else.
+        let properties = Properties { mode: Some(&MODE), owner: Some("root"), group: None };
         Edited { create: true, validate: Some("visudo -cf %s"), ..Edited::new(path, properties) }
     }
 
@@ -108,10 +112,13 @@ impl Sudoers {
             (Some(user), _) => user.clone(),
             (None, group) => format!("%{}", group.as_deref().unwrap_or_default()),
         };
-        let (host, runas) = (self.host.as_deref().unwrap_or("ALL"), self.runas.as_deref().unwrap_or("ALL"));
+        let host = self.host.as_deref().unwrap_or("ALL");
+        let runas = self.runas.as_ref().map_or_else(String::new, |user| format!("({user}) "));
         let tags = format!("{}{}", if self.nopassword { "NOPASSWD:" } else { "" }, if self.setenv { "SETENV:" } else { "" });
         let tags = if tags.is_empty() { tags } else { format!("{tags} ") };
-        format!("{who} {host}=({runas}) {tags}{}\n", self.commands.0.join(", "))
+        // A comma would begin another command.
+        let commands: Vec<String> = self.commands.0.iter().map(|command| command.replace("\\,", ",").replace(',', "\\,")).collect();
+        format!("{who} {host}={runas}{tags}{}\n", commands.join(", "))
     }
 }
 
@@ -123,7 +130,7 @@ mod tests {
     #[test]
     fn a_rule_is_tested_before_it_is_in_place() {
         let text = verdict::<Sudoers>("name = 'deploy'\nuser = 'deploy'\ncommands = ['/bin/a', '/bin/b x']", 0, "absent\n");
-        assert!(text.contains("'deploy ALL=(ALL) NOPASSWD: /bin/a, /bin/b x\\n'") && text.contains("'visudo -cf %s'") && text.contains("'0440'"), "{text}");
+        assert!(text.contains("'deploy ALL=NOPASSWD: /bin/a, /bin/b x\\n'") && text.contains("'visudo -cf %s'") && text.contains("'0440'"), "{text}");
         let text = verdict::<Sudoers>("name = 'ops'\ngroup = 'ops'\ncommands = 'ALL'\nnopassword = false\nrunas = 'root'", 0, "absent\n");
         assert!(text.contains("'%ops ALL=(root) ALL\\n'"), "{text}");
     }

@@ -96,10 +96,10 @@ impl Module for Sysctl {
 impl Sysctl {
     /// Where the kernel shows it.
     fn place(&self) -> String {
-        // `net.ipv4.conf.eth0/1.forwarding`: a slash stands for a dot in a name.
-        let path: String = self.name.chars().map(|letter| if letter == '.' { '/' } else if letter == '/' { '.' } else { letter }).collect();
-        let path = if self.name.contains('.') { path } else { self.name.clone() };
-        format!("/proc/sys/{path}")
+        // Whichever comes first parts the names: `net.ipv4.conf.eth0/1.forwarding` is `net/ipv4/conf/eth0.1/forwarding`.
+        let is_dotted = self.name.find(['.', '/']).is_none_or(|at| self.name[at..].starts_with('.'));
+        let swapped = || self.name.chars().map(|letter| if letter == '.' { '/' } else if letter == '/' { '.' } else { letter }).collect();
+        format!("/proc/sys/{}", if is_dotted { swapped() } else { self.name.clone() })
     }
 
     fn wanted(&self) -> String {

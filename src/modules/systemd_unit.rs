@@ -98,12 +98,12 @@ impl Module for SystemdUnit {
         Touches::Service(self.name.clone())
     }
 
-    /// `unit ACTIVE ENABLED` with `yes` and `no`, then the file.
+    /// `unit ACTIVE ENABLED` with `yes`, `no`, `failed` and `static`, then the file.
     fn probe(&self, around: &Surroundings) -> Question {
         let unit = sh!(
             "[ -d /run/systemd/system ] || { core_die 'this host does not run systemd, so it has no units; `cron` and `service` work on it'; exit 3; }\n\
              _a=$(systemctl is-active -- {} 2>/dev/null) _e=$(systemctl is-enabled -- {} 2>/dev/null)\n\
-             case $_a in active | activating | reloading | refreshing) _a=yes ;; *) _a=no ;; esac\n\
+             case $_a in active | activating | reloading | refreshing) _a=yes ;; failed) ;; *) _a=no ;; esac\n\
              case $_e in enabled | enabled-runtime | alias) _e=yes ;; static | indirect | generated) _e=static ;; *) _e=no ;; esac\n\
              printf 'unit %s %s\\n' \"$_a\" \"$_e\"",
             self.name,
@@ -116,7 +116,8 @@ impl Module for SystemdUnit {
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
         let (unit, rest) = first_line(answer)?;
         let mut words = unit.split(' ').skip(1);
-        let (is_active, enabled) = (words.next() == Some("yes"), words.next().unwrap_or("no"));
+        let (active, enabled) = (words.next().unwrap_or("no"), words.next().unwrap_or("no"));
+        let (is_active, has_failed) = (active == "yes", active == "failed");
         let path = self.path(around);
         let is_drop_in = self.drop_in.is_some();
         let wants_active = match self.state {
@@ -128,10 +129,16 @@ impl Module for SystemdUnit {
         let wants_enabled = if self.state == State::Absent && !is_drop_in { Some(false) } else { self.enabled };
         let before = Pattern::exactly("unit ");
         let before = match wants_active {
+            // What runs once has ended by then.
+            Some(true) if self.is_oneshot() => before.and_anything().and(" "),
+            // What has failed does not run, either.
+            Some(false) if has_failed => before.and_anything().and(" "),
             Some(active) => before.and(if active { "yes " } else { "no " }),
             None => before.and_anything().and(" "),
         };
         let before = match wants_enabled {
+            // What has no `[Install]` is static, and nothing of it can be enabled.
+            Some(true) if !self.has_install() && !is_drop_in => before.and_anything().and("\n"),
             Some(true) => before.and("yes\n"),
             // Of a unit without `[Install]` nothing can be enabled.
             Some(false) if enabled != "static" && self.state == State::Absent => before.and("no\n"),
@@ -152,13 +159,14 @@ impl Module for SystemdUnit {
             }
         };
         let is_new = rest.stdout.starts_with(b"absent");
-        self.with_unit(file, &path, &unit, Steps { is_active, is_enabled: enabled == "yes", wants_active, wants_enabled, is_new }, rest)
+        self.with_unit(file, &path, Steps { is_active, has_failed, is_enabled: enabled == "yes", wants_active, wants_enabled, is_new }, rest)
     }
 }
 
 /// What there is of the unit, and what is wanted.
 struct Steps {
     is_active: bool,
+    has_failed: bool,
     is_enabled: bool,
     wants_active: Option<bool>,
     wants_enabled: Option<bool>,
@@ -166,6 +174,18 @@ struct Steps {
 }
 
 impl SystemdUnit {
+    fn text_has(&self, line: &str) -> bool {
+        self.content.as_ref().is_none_or(|text| text.lines().any(|one| one.replace(' ', "") == line))
+    }
+
+    fn has_install(&self) -> bool {
+        self.content.is_none() || self.text_has("[Install]")
+    }
+
+    fn is_oneshot(&self) -> bool {
+        self.content.is_some() && self.text_has("Type=oneshot") && !self.text_has("RemainAfterExit=yes")
+    }
+
     fn path(&self, around: &Surroundings) -> String {
         let folder = around.absolute(&self.folder);
         match &self.drop_in {
@@ -183,29 +203,37 @@ impl SystemdUnit {
         let failed = format!("systemctl {verb} {} failed; `systemctl status {}` and `journalctl -u {}` on the host tell more", self.name, self.name, self.name);
         match verb {
             "daemon-reload" => sh!("systemctl daemon-reload || { core_say 'systemd could not read its unit files again'; exit 1; }"),
+            // A service may die right after its start, and systemd says nothing about that.
+            "start" | "restart" if self.name.ends_with(".service") && !self.is_oneshot() => sh!(
+                "systemctl -q {} -- {} && sleep 1 && ! systemctl -q is-failed -- {} || { core_say {}; exit 1; }",
+                Script::raw(verb), self.name, self.name, failed
+            ),
             _ => sh!("systemctl -q {} -- {} || { core_say {}; exit 1; }", Script::raw(verb), self.name, failed),
         }
     }
 
-    fn with_unit(&self, file: Verdict, path: &str, unit: &str, steps: Steps, rest: Answer) -> Result<Verdict> {
+    fn with_unit(&self, file: Verdict, path: &str, steps: Steps, rest: Answer) -> Result<Verdict> {
         let (mut first, mut last, mut back_first, mut back_last) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut shown = Vec::new();
         let is_file_changed = matches!(file, Verdict::Differs(_));
         let is_going = self.state == State::Absent;
         let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        if let Some(wanted) = steps.wants_enabled.filter(|wanted| *wanted != steps.is_enabled && !(is_going && steps.is_new)) {
+        let can_be_enabled = self.has_install() || self.drop_in.is_some();
+        if let Some(wanted) = steps.wants_enabled.filter(|wanted| *wanted != steps.is_enabled && !(is_going && steps.is_new) && (can_be_enabled || !wanted)) {
             // What goes away is disabled while systemd still knows it.
             if is_going { first.push("disable") } else { last.push(if wanted { "enable" } else { "disable" }) }
             if wanted { back_first.push("disable") } else { back_last.push("enable") }
             shown.push(("enabled", word(steps.is_enabled), word(wanted)));
         }
         match steps.wants_active {
+            // It has run when its file came; the next time is a timer's, or somebody's.
+            Some(true) if self.is_oneshot() && !is_file_changed && !steps.has_failed => {}
             Some(wanted) if wanted != steps.is_active => {
                 if is_going { first.push("stop") } else { last.push(if wanted { "start" } else { "stop" }) }
                 if wanted { back_first.push("stop") } else { back_last.push("start") }
                 shown.push(("running", word(steps.is_active), word(wanted)));
             }
-            _ if is_file_changed && steps.is_active && self.restart && !is_going => {
+            _ if is_file_changed && steps.is_active && self.restart && (!is_going || self.drop_in.is_some()) => {
                 last.push("restart");
                 back_last.push("restart");
                 shown.push(("restarted", "no".into(), "yes".into()));
@@ -243,7 +271,6 @@ impl SystemdUnit {
                 if !shown.is_empty() {
                     change.diff.push_str(&diff::properties(&format!("the unit {}", self.name), &shown));
                 }
-                let _known = unit;
                 Ok(Verdict::Differs(change))
             }
         }
@@ -252,9 +279,13 @@ impl SystemdUnit {
     /// The first line afterwards, where the file stays as it is.
     fn expected(&self, steps: &Steps) -> Pattern {
         let word = |wanted: Option<bool>, now: bool| if wanted.unwrap_or(now) { "yes" } else { "no" };
-        let pattern = Pattern::exactly(format!("unit {} ", word(steps.wants_active, steps.is_active)));
+        let pattern = match steps.wants_active {
+            Some(true) if self.is_oneshot() => Pattern::exactly("unit ").and_anything().and(" "),
+            Some(false) if steps.has_failed => Pattern::exactly("unit ").and_anything().and(" "),
+            wanted => Pattern::exactly(format!("unit {} ", word(wanted, steps.is_active))),
+        };
         match steps.wants_enabled {
-            Some(true) => pattern.and("yes\n"),
+            Some(true) if self.has_install() || self.drop_in.is_some() => pattern.and("yes\n"),
             _ => pattern.and_anything().and("\n"),
         }
     }
@@ -265,7 +296,7 @@ mod tests {
     use super::SystemdUnit;
     use crate::module::testing::{problems, verdict};
 
-    const ARGUMENTS: &str = "name = 'a.service'\ncontent = \"x\\n\"\nstate = 'started'\nenabled = true";
+    const ARGUMENTS: &str = "name = 'a.service'\ncontent = \"x\\n[Install]\\n\"\nstate = 'started'\nenabled = true";
 
     #[test]
     fn a_new_unit_is_read_enabled_and_started() {
@@ -281,8 +312,8 @@ mod tests {
     fn a_changed_file_restarts_what_runs() {
         let text = verdict::<SystemdUnit>(ARGUMENTS, 0, "unit yes yes\nfile 0644 0 0 root root 1 2 ab\ncontent\ny\n");
         assert!(text.contains("systemctl -q restart") && !text.contains("systemctl -q enable"), "{text}");
-        let same = crate::module::Content::new(b"x\n".to_vec()).sha256;
-        assert_eq!(verdict::<SystemdUnit>(ARGUMENTS, 0, &format!("unit yes yes\nfile 0644 0 0 root root 1 2 {same}\ncontent\nx\n")), "in place");
+        let same = crate::module::Content::new(b"x\n[Install]\n".to_vec()).sha256;
+        assert_eq!(verdict::<SystemdUnit>(ARGUMENTS, 0, &format!("unit yes yes\nfile 0644 0 0 root root 1 12 {same}\ncontent\nx\n[Install]\n")), "in place");
     }
 
     #[test]

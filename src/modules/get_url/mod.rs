@@ -89,10 +89,6 @@ impl Module for GetUrl {
         self.sum().map(drop)
     }
 
-    fn has_secret(&self) -> bool {
-        false
-    }
-
     fn touches(&self, around: &Surroundings) -> Touches {
         Touches::Path(around.absolute(&self.dest))
     }

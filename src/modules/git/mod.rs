@@ -20,7 +20,7 @@ static GIT: Library = Library { name: "git", text: include_str!("git.sh") };
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Git {
-    /// Address of the repository.
+    /// Address of the repository. A password in it can be seen in the host's list of processes while git works; `key_file` cannot.
     #[serde(alias = "name")]
     repo: String,
     /// Folder of the working copy.
@@ -84,6 +84,10 @@ impl Module for Git {
 
     fn patience_seconds(&self) -> Option<u64> {
         None
+    }
+
+    fn has_secret(&self) -> bool {
+        self.repo.contains("://") && self.repo.contains('@')
     }
 
     fn touches(&self, around: &Surroundings) -> Touches {

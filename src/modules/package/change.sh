@@ -211,6 +211,12 @@ package_tool() {
                 remove)
                     package_has purge && set -- --purge "$@" ;;
             esac
+            if [ "$_verb" = install ] && package_has autoremove; then
+                # apt refuses to remove anything in a call that may not
+                package_run apt-get -o APT::Get::AutomaticRemove=false "$@" || return
+                package_run apt-get -y -q -o Dpkg::Use-Pty=0 -o APT::Color=0 autoremove
+                return
+            fi
             if package_has autoremove; then set -- --auto-remove "$@"
             else set -- -o APT::Get::AutomaticRemove=false "$@"; fi
             package_run apt-get "$@" ;;

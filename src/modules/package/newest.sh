@@ -235,18 +235,21 @@ package_policy() {
     IFS=$_ifs
 }
 
-# zypper's XML: $1 is how a line begins; the text is in _y
+# zypper's XML: $1 is how an element begins, of which a line may hold several; the text is in _y
 package_xml() {
     _table=$n _ifs=$IFS IFS=$n
     for _l in $_y; do
-        case $_l in
-            *"$1"*'kind="package"'*)
-                _l=${_l#*"$1"}
-                _x=" ${_l%%>*}"
-                _q=${_x#* name=\"} _a=${_x#* arch=\"} _l=${_x#* edition=\"}
-                _q=${_q%%\"*} _a=${_a%%\"*} _l=${_l%%\"*}
-                _table="$_table|$_q|$_l$n|$_q.$_a|$_l$n" ;;
-        esac
+        while :; do
+            case $_l in *"$1"*) ;; *) break ;; esac
+            _l=${_l#*"$1"}
+            _x=" ${_l%%>*}"
+            case $_x in
+                *'kind="package"'*)
+                    _q=${_x#* name=\"} _a=${_x#* arch=\"} _z=${_x#* edition=\"}
+                    _q=${_q%%\"*} _a=${_a%%\"*} _z=${_z%%\"*}
+                    _table="$_table|$_q|$_z$n|$_q.$_a|$_z$n" ;;
+            esac
+        done
     done
     IFS=$_ifs
 }

@@ -116,6 +116,10 @@ impl Module for Uri {
         Some(self.timeout.0.as_secs() + 15)
     }
 
+    fn has_secret(&self) -> bool {
+        self.url_password.is_some() || !self.headers.is_empty() || self.url.contains('@')
+    }
+
     fn probe(&self, _: &Surroundings) -> Question {
         if self.is_question() { Question::Run(self.script()) } else { Question::None }
     }
@@ -254,6 +258,7 @@ mod tests {
     fn what_is_sent_is_coded() {
         let module: Uri = module("url = 'http://x/'\nmethod = 'POST'\nbody = { a = 'b c', n = 1 }\nbody_format = 'form-urlencoded'");
         assert_eq!(module.body_text(), "a=b%20c&n=1");
+        assert!(crate::module::Module::has_secret(&crate::module::testing::module::<Uri>("url = 'http://x/'\nurl_password = 'p'")), "it must not stand in a command line");
         assert!(problems::<Uri>("url = 'x'").contains("is no address"));
         assert!(problems::<Uri>("url = 'http://x'\nbody = 'a'").contains("sends no body"));
     }
