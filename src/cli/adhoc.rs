@@ -187,7 +187,7 @@ impl Script {
         let reader: Vec<String> = reader.split_whitespace().map(quoted).collect();
         let arguments: Vec<String> = self.arguments.iter().map(|word| quoted(word)).collect();
         // The script is read from descriptor 3, so that its own stdin is empty, and no file of it stays on the host.
-        let command = format!("exec 3<&0 </dev/null\nexec {} /dev/fd/3 {}", reader.join(" "), arguments.join(" "));
+        let command = format!("exec {} /dev/fd/3 {} 3<&0 </dev/null", reader.join(" "), arguments.join(" "));
         let name = self.file.file_name().map_or_else(|| shown.clone(), |name| name.to_string_lossy().into_owned());
         let task = Task { name: &name, command, fills: false, stdin: Some(text) };
         gather(task, &self.pattern, "script", self.gathering, self.common)

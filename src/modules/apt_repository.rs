@@ -9,6 +9,7 @@ use super::file::{CHANGE, Edited, LOOK, Properties};
 use crate::module::{Answer, Mode, Module, OneOrMany, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 use crate::sh;
+use crate::shell::Pattern;
 
 /// Have apt know a repository, or forget it.
 ///
@@ -74,6 +75,10 @@ impl Module for AptRepository {
         if self.state == Presence::Absent {
             return Ok(());
         }
+        let lists = [&self.types, &self.uris, &self.suites, &self.components, &self.architectures];
+        if lists.iter().flat_map(|list| &list.0).any(|word| word.is_empty() || word.contains(char::is_whitespace)) {
+            bail!("each of `types`, `uris`, `suites`, `components` and `architectures` is one word | write several as a list");
+        }
         match &self.repo {
             Some(repo) if !self.uris.0.is_empty() || !self.suites.0.is_empty() => bail!("`repo` and `uris` exclude each other | `{}`", repo.escape_debug()),
             Some(repo) if repo.trim().contains('\n') => bail!("`repo` is one line"),
@@ -92,13 +97,24 @@ impl Module for AptRepository {
     fn probe(&self, _: &Surroundings) -> Question {
         let path = self.path();
         let has_apt = sh!("command -v apt-get >/dev/null 2>&1 || { core_die 'this host has no apt; `yum_repository` is for dnf, yum and zypper'; exit 3; }");
+        if self.state == Presence::Absent {
+            // Whichever of both forms is there.
+            let (sources, list) = (self.path_as("sources"), self.path_as("list"));
+            let which = sh!("_f={}\n[ -e {} ] || [ ! -e {} ] || _f={}\nprintf 'path %s\\n' \"$_f\"", sources, sources, list, list);
+            return Question::Ask(has_apt.then(&which).then(&sh!("file_look \"$_f\" nofollow '?' {}", super::file::EDITED_BYTES)));
+        }
         Question::Ask(has_apt.then(&self.edited(&path).probe()))
     }
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
         let path = self.path();
         match self.state {
-            Presence::Absent => self.edited(&path).gone(answer),
+            Presence::Absent => {
+                let (line, rest) = super::file::first_line(answer)?;
+                let there = line.strip_prefix("path ").unwrap_or_default().to_owned();
+                let before = Pattern::exactly(format!("path {}\n", self.path_as("sources")));
+                Edited { before, ..self.edited(&there) }.gone(&rest)
+            }
             Presence::Present => self.edited(&path).verdict(around, answer, |_| Ok(self.text().into_bytes())),
         }
     }
@@ -106,7 +122,10 @@ impl Module for AptRepository {
 
 impl AptRepository {
     fn path(&self) -> String {
-        let kind = if self.repo.is_some() || self.state == Presence::Absent && self.name.ends_with(".list") { "list" } else { "sources" };
+        self.path_as(if self.repo.is_some() { "list" } else { "sources" })
+    }
+
+    fn path_as(&self, kind: &str) -> String {
         let name = self.name.strip_suffix(".list").or_else(|| self.name.strip_suffix(".sources")).unwrap_or(&self.name);
         format!("{FOLDER}/{name}.{kind}")
     }

@@ -89,7 +89,7 @@ impl Module for Assemble {
         };
         let parts = sh!(
             "[ -d {} ] || { core_die {}; exit 3; }\n_all=0\nset +f\nfor _p in {}/* {}/.*; do\nset -f\n[ -f \"$_p\" ] || continue\n\
-             _c=$(cat -- \"$_p\"; echo x) || { core_die \"$(core_esc \"$_p\") cannot be read\"; exit 3; }\n_c=${_c%x}\n_all=$((_all + ${#_c}))\n\
+             _c=$(cat -- \"$_p\" && echo x) || { core_die \"$(core_esc \"$_p\") cannot be read\"; exit 3; }\n_c=${_c%x}\n[ \"${#_c}\" -eq \"$(wc -c <\"$_p\")\" ] || { core_die \"$(core_esc \"$_p\") holds NUL bytes, so it is no text\"; exit 3; }\n_all=$((_all + ${#_c}))\n\
              [ \"$_all\" -le {} ] || { core_die 'the parts are more than 1 MiB together'; exit 3; }\n\
              printf 'part %s ' \"${#_c}\"; core_esc \"${_p##*/}\"; printf '\\n%s' \"$_c\"\ndone\nset -f\necho end",
             source,

@@ -123,6 +123,9 @@ impl DataFile {
             "" => Value::Object(serde_json::Map::new()),
             _ => serde_json::from_str(text).map_err(|error| anyhow::anyhow!("`{path}` is no JSON: {error}"))?,
         };
+        if has_long_number(text) {
+            bail!("`{path}` holds a number of more than 17 digits, which would be rounded; use `replace`");
+        }
         let keys = self.keys();
         let Some((last, folders)) = keys.split_last() else { return Ok(text.to_owned()) };
         let mut at = &mut root;
@@ -234,6 +237,21 @@ impl DataFile {
         }
         Ok(document.to_string())
     }
+}
+
+/// Whether a number of JSON has more digits than come back from it.
+fn has_long_number(text: &str) -> bool {
+    let (mut in_text, mut is_escaped, mut digits) = (false, false, 0);
+    text.bytes().any(|byte| {
+        match byte {
+            b'"' if !is_escaped => in_text = !in_text,
+            b'0'..=b'9' if !in_text => digits += 1,
+            b'.' if !in_text => {}
+            _ => digits = 0,
+        }
+        is_escaped = in_text && byte == b'\\' && !is_escaped;
+        digits > 17
+    })
 }
 
 /// A part of a value, by its name or its place.

@@ -61,6 +61,9 @@ enum FileType {
     Any,
 }
 
+/// So many paths stand in the message.
+const NAMED: usize = 10;
+
 impl Module for Find {
     const NAME: &'static str = "find";
     const MAIN: Option<&'static str> = Some("paths");
@@ -114,20 +117,22 @@ impl Module for Find {
             words.push(sh!("-maxdepth {}", depth));
         }
         words.push(match self.file_type {
+            // Reading from a pipe or a device might never end.
+            _ if self.contains.is_some() => sh!("-type f"),
             FileType::File => sh!("-type f"),
             FileType::Directory => sh!("-type d"),
             FileType::Link => sh!("-type l"),
             FileType::Any => sh!(""),
         });
-        if let Some(pattern) = &self.contains {
-            words.push(sh!("-size -2049 -exec grep -Eq -e {} -- {} ';'", pattern, Script::raw("'{}'")));
-        }
         if !self.use_regex && !self.patterns.0.is_empty() {
             let names: Vec<String> = self.patterns.0.iter().map(|pattern| sh!("-name {}", pattern).to_string()).collect();
             words.push(Script::raw(format!("'(' {} ')'", names.join(" -o "))));
         }
         for pattern in self.excludes.0.iter().filter(|_| !self.use_regex) {
             words.push(sh!("! -name {}", pattern));
+        }
+        if let Some(pattern) = &self.contains {
+            words.push(sh!("-size -2049 -exec grep -Eq -e {} -- {} ';'", pattern, Script::raw("'{}'")));
         }
         let line = words.iter().map(ToString::to_string).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
         // A path with a line break would look like two; such are left out by name here and told of as a number.
@@ -150,7 +155,12 @@ impl Module for Find {
         files.sort_by(|left, right| left["path"].as_str().cmp(&right["path"].as_str()));
         files.dedup();
         let matched = files.len();
-        Ok(Verdict::InPlace(Report::default().with("matched", matched).with("files", Value::Array(files))))
+        let mut names: Vec<&str> = files.iter().filter_map(|file| file["path"].as_str()).take(NAMED + 1).collect();
+        if names.len() > NAMED {
+            names[NAMED] = "…";
+        }
+        let message = if matched == 0 { "nothing found".to_owned() } else { format!("{matched} found: {}", names.join(", ")) };
+        Ok(Verdict::InPlace(Report::message(message).with("matched", matched).with("files", Value::Array(files))))
     }
 }
 

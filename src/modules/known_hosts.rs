@@ -97,8 +97,11 @@ impl KnownHosts {
                 }
                 (true, ..) => true,
             };
-            if kept {
-                push(&mut new, line);
+            match (kept, without(words.first().copied().unwrap_or_default(), &self.name)) {
+                (true, _) => push(&mut new, line),
+                // The others of a list keep their key.
+                (false, Some(others)) => push(&mut new, Line { text: text.replacen(words[0], &others, 1).as_bytes(), ending: line.ending }),
+                (false, None) => {}
             }
         }
         if let (Presence::Present, false, Some((kind, number))) = (self.state, found, wanted) {
@@ -111,9 +114,15 @@ impl KnownHosts {
     }
 }
 
-/// Whether the first word of a line is this name alone, plain or hashed. Lists and patterns are left to whoever wrote them.
+/// A list of names without this one, where others are left.
+fn without(word: &str, name: &str) -> Option<String> {
+    let others: Vec<&str> = word.split(',').filter(|one| *one != name).collect();
+    (!word.starts_with('|') && !others.is_empty() && others.len() < word.split(',').count()).then(|| others.join(","))
+}
+
+/// Whether the first word of a line holds this name, plain or hashed. Patterns are left to whoever wrote them.
 fn names(word: &str, name: &str) -> bool {
-    let Some(coded) = word.strip_prefix("|1|") else { return word == name };
+    let Some(coded) = word.strip_prefix("|1|") else { return word.split(',').any(|one| one == name) };
     let Some((salt, hash)) = coded.split_once('|') else { return false };
     let (Ok(salt), Ok(hash)) = (STANDARD.decode(salt), STANDARD.decode(hash)) else { return false };
     let Ok(mut mac) = Hmac::<sha1::Sha1>::new_from_slice(&salt) else { return false };
@@ -138,6 +147,7 @@ mod tests {
         assert_eq!(made("key = 'git.example.com ssh-ed25519 AAAAx'", "other ssh-rsa AAAAy\n"), "other ssh-rsa AAAAy\ngit.example.com ssh-ed25519 AAAAx\n");
         assert_eq!(made("key = 'ssh-ed25519 AAAAx'", "git.example.com ssh-ed25519 AAAAold\ngit.example.com ssh-rsa AAAAy\n"), "git.example.com ssh-rsa AAAAy\ngit.example.com ssh-ed25519 AAAAx\n");
         assert_eq!(made("state = 'absent'", "git.example.com ssh-rsa AAAAy\n@revoked git.example.com ssh-rsa AAAAz\n"), "@revoked git.example.com ssh-rsa AAAAz\n");
+        assert_eq!(made("state = 'absent'", "git.example.com,10.0.0.1 ssh-rsa AAAAy\n"), "10.0.0.1 ssh-rsa AAAAy\n");
         // `ssh-keygen -H` of this name.
         let hashed = "|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-rsa AAAAy\n";
         let module: KnownHosts = module("name = '192.168.1.61'\nstate = 'absent'");

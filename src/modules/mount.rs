@@ -74,6 +74,9 @@ impl Module for Mount {
             }
         }
         for (key, text) in [("src", self.src.as_deref()), ("fstype", self.fstype.as_deref()), ("opts", Some(self.opts.as_str()))] {
+            if key == "fstype" && text.is_some_and(|text| text.contains(char::is_whitespace)) {
+                bail!("`fstype` is one word");
+            }
             if text.is_some_and(|text| text.contains(['\n', '#']) || text.starts_with('-')) {
                 bail!("`{key}`: that cannot stand in fstab");
             }
@@ -133,6 +136,16 @@ impl Module for Mount {
         let unmount = sh!("umount {} || { core_say {}; exit 1; }", path, format!("{path} cannot be unmounted; somebody may be working in it"));
         let leave = if has_no_folder { sh!("{}\nrmdir -- {} 2>/dev/null || :", unmount, path) } else { unmount.clone() };
         let remark = String::from_utf8_lossy(&answer.remark).into_owned();
+        let mounted_now: Vec<String> = Answer::field(&remark, "source").map(|words| words.split(' ').map(decoded).collect()).unwrap_or_default();
+        if let ([source, kind, _], Some(wanted)) = (mounted_now.as_slice(), &self.fstype)
+            && [State::Mounted, State::Ephemeral].contains(&self.state)
+            && kind != wanted
+            && !["none", "auto", "bind"].contains(&wanted.as_str())
+            && !wanted.starts_with("nfs")
+            && !kind.starts_with("fuse")
+        {
+            bail!("`{path}` has something else mounted: `{source}` ({kind}), and not {wanted}; unmount that first");
+        }
         let again = match Answer::field(&remark, "source").map(|words| words.split(' ').map(decoded).collect::<Vec<_>>()).as_deref() {
             Some([source, kind, options]) => by(kind, options, source, "mounted again"),
             _ => sh!(":"),
@@ -147,6 +160,9 @@ impl Module for Mount {
         let knows = |old: &[u8]| -> Result<Vec<u8>> { Ok(if [State::Ephemeral, State::Unmounted].contains(&self.state) { old.to_vec() } else { self.edit(old, &path) }) };
         if is_mounted && self.state == State::Mounted {
             edited.then = sh!("mount -o {} {} || { core_say {}; exit 1; }", format!("remount,{}", self.opts), path, failed("mounted with other options"));
+            if let [_, _, options] = mounted_now.as_slice() {
+                edited.then_back = Some(sh!("mount -o {} {} || { core_say {}; exit 1; }", format!("remount,{options}"), path, failed("mounted with the former options")));
+            }
         }
         edited.verdict_live(around, answer, live, knows)
     }

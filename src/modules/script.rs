@@ -89,7 +89,7 @@ impl Module for Script {
         };
         let arguments: Vec<String> = words[1..].iter().map(|word| quoted(word)).collect();
         // It is read from descriptor 3, so that its own stdin is empty.
-        let command = format!("exec 3<&0 </dev/null\nexec {} /dev/fd/3 {}", reader.join(" "), arguments.join(" "));
+        let command = format!("exec {} /dev/fd/3 {} 3<&0 </dev/null", reader.join(" "), arguments.join(" "));
         self.run(text).compare(around, answer, || Text::raw(command))
     }
 }
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_first_line_says_who_reads_it() {
         let text = verdict_with::<Script>("cmd = 't.sh \"a b\" c'", &[("t.sh", b"#!/bin/sh -e\ntrue\n")], 0, "");
-        assert!(text.contains("exec '/bin/sh' '-e' /dev/fd/3 'a b' 'c'") && text.contains("printf %b '#!/bin/sh -e\\ntrue\\n' |"), "{text}");
+        assert!(text.contains("exec '/bin/sh' '-e' /dev/fd/3 'a b' 'c' 3<&0 </dev/null") && text.contains("printf %b '#!/bin/sh -e\\ntrue\\n' |"), "{text}");
         let text = verdict_with::<Script>("cmd = 't.sh'\nexecutable = '/usr/bin/python3'", &[("t.sh", b"print()\n")], 0, "");
         assert!(text.contains("exec '/usr/bin/python3' /dev/fd/3"), "{text}");
         assert!(verdict_with::<Script>("cmd = 'b'", &[("b", b"\xff")], 0, "").contains("is no text"));

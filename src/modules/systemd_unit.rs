@@ -127,10 +127,16 @@ impl Module for SystemdUnit {
             _ => None,
         };
         let wants_enabled = if self.state == State::Absent && !is_drop_in { Some(false) } else { self.enabled };
+        let content = match (&self.content, &self.src) {
+            (Some(text), _) => text.clone().into_bytes(),
+            (None, Some(src)) => around.content(src)?.bytes.clone(),
+            (None, None) => Vec::new(),
+        };
+        let text = Text::of(&content, !is_drop_in && self.state != State::Absent);
         let before = Pattern::exactly("unit ");
         let before = match wants_active {
             // What runs once has ended by then.
-            Some(true) if self.is_oneshot() => before.and_anything().and(" "),
+            Some(true) if text.is_oneshot => before.and_anything().and(" "),
             // What has failed does not run, either.
             Some(false) if has_failed => before.and_anything().and(" "),
             Some(active) => before.and(if active { "yes " } else { "no " }),
@@ -138,16 +144,11 @@ impl Module for SystemdUnit {
         };
         let before = match wants_enabled {
             // What has no `[Install]` is static, and nothing of it can be enabled.
-            Some(true) if !self.has_install() && !is_drop_in => before.and_anything().and("\n"),
+            Some(true) if !text.has_install => before.and_anything().and("\n"),
             Some(true) => before.and("yes\n"),
             // Of a unit without `[Install]` nothing can be enabled.
             Some(false) if enabled != "static" && self.state == State::Absent => before.and("no\n"),
             _ => before.and_anything().and("\n"),
-        };
-        let content = match (&self.content, &self.src) {
-            (Some(text), _) => text.clone().into_bytes(),
-            (None, Some(src)) => around.content(src)?.bytes.clone(),
-            (None, None) => Vec::new(),
         };
         let edited = self.edited(&path, before);
         let file = match self.state {
@@ -159,12 +160,28 @@ impl Module for SystemdUnit {
             }
         };
         let is_new = rest.stdout.starts_with(b"absent");
-        self.with_unit(file, &path, Steps { is_active, has_failed, is_enabled: enabled == "yes", wants_active, wants_enabled, is_new }, rest)
+        self.with_unit(file, &path, Steps { text, is_active, has_failed, is_enabled: enabled == "yes", wants_active, wants_enabled, is_new }, rest)
+    }
+}
+
+/// What the text of a unit file says about its unit. A drop-in says nothing.
+#[derive(Clone, Copy)]
+struct Text {
+    has_install: bool,
+    is_oneshot: bool,
+}
+
+impl Text {
+    fn of(bytes: &[u8], is_whole: bool) -> Self {
+        let text = String::from_utf8_lossy(bytes);
+        let has = |line: &str| text.lines().any(|one| one.replace(' ', "") == line);
+        Self { has_install: !is_whole || has("[Install]"), is_oneshot: is_whole && has("Type=oneshot") && !has("RemainAfterExit=yes") }
     }
 }
 
 /// What there is of the unit, and what is wanted.
 struct Steps {
+    text: Text,
     is_active: bool,
     has_failed: bool,
     is_enabled: bool,
@@ -174,17 +191,6 @@ struct Steps {
 }
 
 impl SystemdUnit {
-    fn text_has(&self, line: &str) -> bool {
-        self.content.as_ref().is_none_or(|text| text.lines().any(|one| one.replace(' ', "") == line))
-    }
-
-    fn has_install(&self) -> bool {
-        self.content.is_none() || self.text_has("[Install]")
-    }
-
-    fn is_oneshot(&self) -> bool {
-        self.content.is_some() && self.text_has("Type=oneshot") && !self.text_has("RemainAfterExit=yes")
-    }
 
     fn path(&self, around: &Surroundings) -> String {
         let folder = around.absolute(&self.folder);
@@ -204,7 +210,7 @@ impl SystemdUnit {
         match verb {
             "daemon-reload" => sh!("systemctl daemon-reload || { core_say 'systemd could not read its unit files again'; exit 1; }"),
             // A service may die right after its start, and systemd says nothing about that.
-            "start" | "restart" if self.name.ends_with(".service") && !self.is_oneshot() => sh!(
+            "start" | "restart" if self.name.ends_with(".service") => sh!(
                 "systemctl -q {} -- {} && sleep 1 && ! systemctl -q is-failed -- {} || { core_say {}; exit 1; }",
                 Script::raw(verb), self.name, self.name, failed
             ),
@@ -218,7 +224,7 @@ impl SystemdUnit {
         let is_file_changed = matches!(file, Verdict::Differs(_));
         let is_going = self.state == State::Absent;
         let word = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let can_be_enabled = self.has_install() || self.drop_in.is_some();
+        let can_be_enabled = steps.text.has_install;
         if let Some(wanted) = steps.wants_enabled.filter(|wanted| *wanted != steps.is_enabled && !(is_going && steps.is_new) && (can_be_enabled || !wanted)) {
             // What goes away is disabled while systemd still knows it.
             if is_going { first.push("disable") } else { last.push(if wanted { "enable" } else { "disable" }) }
@@ -227,7 +233,7 @@ impl SystemdUnit {
         }
         match steps.wants_active {
             // It has run when its file came; the next time is a timer's, or somebody's.
-            Some(true) if self.is_oneshot() && !is_file_changed && !steps.has_failed => {}
+            Some(true) if steps.text.is_oneshot && !is_file_changed && !steps.has_failed => {}
             Some(wanted) if wanted != steps.is_active => {
                 if is_going { first.push("stop") } else { last.push(if wanted { "start" } else { "stop" }) }
                 if wanted { back_first.push("stop") } else { back_last.push("start") }
@@ -280,12 +286,12 @@ impl SystemdUnit {
     fn expected(&self, steps: &Steps) -> Pattern {
         let word = |wanted: Option<bool>, now: bool| if wanted.unwrap_or(now) { "yes" } else { "no" };
         let pattern = match steps.wants_active {
-            Some(true) if self.is_oneshot() => Pattern::exactly("unit ").and_anything().and(" "),
+            Some(true) if steps.text.is_oneshot => Pattern::exactly("unit ").and_anything().and(" "),
             Some(false) if steps.has_failed => Pattern::exactly("unit ").and_anything().and(" "),
             wanted => Pattern::exactly(format!("unit {} ", word(wanted, steps.is_active))),
         };
         match steps.wants_enabled {
-            Some(true) if self.has_install() || self.drop_in.is_some() => pattern.and("yes\n"),
+            Some(true) if steps.text.has_install => pattern.and("yes\n"),
             _ => pattern.and_anything().and("\n"),
         }
     }

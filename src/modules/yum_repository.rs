@@ -88,8 +88,10 @@ impl Module for YumRepository {
         if self.state == Presence::Present && self.baseurl.0.is_empty() && self.mirrorlist.is_none() && self.metalink.is_none() {
             bail!("where are the packages? | give `baseurl`, `mirrorlist` or `metalink`");
         }
-        if self.options().iter().any(|(_, value)| value.contains('\r')) {
-            bail!("a value holds a carriage return");
+        let lists = [&self.baseurl, &self.gpgkey, &self.exclude, &self.includepkgs];
+        let texts = [&self.description, &self.mirrorlist, &self.metalink, &self.metadata_expire, &self.proxy];
+        if lists.iter().flat_map(|list| &list.0).chain(texts.into_iter().flatten()).any(|text| text.contains(['\n', '\r'])) {
+            bail!("a value is one line | write several addresses as a list");
         }
         Ok(())
     }

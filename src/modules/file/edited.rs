@@ -25,8 +25,10 @@ pub struct Edited<'a> {
     pub create: bool,
     /// What the answer has before the part about this file.
     pub before: Pattern,
-    /// Runs after every change of the file, also after one that takes it back.
+    /// Runs after every change of the file.
     pub then: Script,
+    /// Runs after the file has come back, where that is something else than `then`.
+    pub then_back: Option<Script>,
     /// Runs after the change; where it fails, what was there before comes back.
     pub tested: Option<Script>,
 }
@@ -55,7 +57,7 @@ pub fn first_line(answer: &Answer) -> Result<(String, Answer)> {
 impl<'a> Edited<'a> {
     pub fn new(path: &'a str, properties: Properties<'a>) -> Self {
         let then = Script::default();
-        Self { path, properties, new_mode: NEW_FILE, validate: None, follow: false, create: false, before: Pattern::default(), then, tested: None }
+        Self { path, properties, new_mode: NEW_FILE, validate: None, follow: false, create: false, before: Pattern::default(), then, then_back: None, tested: None }
     }
 
     fn put<'b>(&'b self, tested: Option<&'b str>) -> Put<'b> {
@@ -166,13 +168,14 @@ impl<'a> Edited<'a> {
         if self.then.is_empty() {
             return Verdict::Differs(change);
         }
-        let after = |script: &Script| sh!("{} || exit\n{}", script, self.then);
-        change.apply.script = after(&change.apply.script);
+        let back = self.then_back.as_ref().unwrap_or(&self.then);
+        let after = |script: &Script| sh!("{} || exit\n{}", script, back);
+        change.apply.script = sh!("{} || exit\n{}", change.apply.script, self.then);
         change.apply.group = true;
         change.undo = match change.undo {
             Undo::Run(script) => Undo::Run(after(&script)),
             // The record becomes the last word of the call.
-            Undo::Restore(script) => Undo::Restore(sh!("edited_back() { {} \"$1\" || exit\n{}\n}; edited_back", script, self.then)),
+            Undo::Restore(script) => Undo::Restore(sh!("edited_back() { {} \"$1\" || exit\n{}\n}; edited_back", script, back)),
             other => other,
         };
         Verdict::Differs(change)

@@ -26,7 +26,10 @@ get__fetch() {
   if command -v curl >/dev/null 2>&1; then
     [ "$4" = yes ] && _g_sure='' || _g_sure=-k
     # shellcheck disable=SC2086 # one word or none
-    _g_err=$(printf '%s\n' "$5" | curl -q -fsSL $_g_sure --connect-timeout "$3" --speed-limit 1 --speed-time "$3" -o "$1" -K - 2>&1 >/dev/null) && return 0
+    _g_err=$(printf '%s\n' "$5" | curl -q -g -fsSL $_g_sure --connect-timeout "$3" --speed-limit 1 --speed-time "$3" -o "$1" -K - 2>&1 >/dev/null) && return 0
+  elif case $2 in *://*@*) ;; *) false ;; esac; then
+    core_say 'a password in the address would be seen in the command line of wget; install curl, or use url_password'
+    return 1
   elif wget --version >/dev/null 2>&1; then
     [ "$4" = yes ] && _g_sure='' || _g_sure=--no-check-certificate
     # shellcheck disable=SC2086
@@ -61,9 +64,14 @@ get__put() {
     core_say "the folder $(core_esc "$_dir") does not exist; make it with a \`file\` task first"
     exit 1
   fi
-  rm -f -- "$_g_new"
-  trap 'rm -f -- "$_g_new"' 0
-  get__fetch "$_g_new" "$@" || exit 1
+  # In a folder of our own: what has a name that others can guess may be a link by the time that it is written to.
+  _g_cell=$(mktemp -d "$_dir/.mutate.get.XXXXXX") || {
+    core_say "this user cannot write to $(core_esc "$_dir")"
+    exit 1
+  }
+  trap 'rm -rf -- "$_g_cell"; rm -f -- "$_g_new"' 0
+  get__fetch "$_g_cell/new" "$@" || exit 1
+  mv -f -- "$_g_cell/new" "$_g_new" || exit 1
   if [ "$_g_want" != - ]; then
     _g_sum=$(get_sum "$_g_kind" "$_g_new")
     [ "$_g_sum" = "$_g_want" ] || {

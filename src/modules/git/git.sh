@@ -5,13 +5,15 @@
 # git__way KEY ACCEPT: how git reaches the other side; it never asks anybody anything.
 git__way() {
   GIT_TERMINAL_PROMPT=0
-  GIT_SSH_COMMAND='ssh -o BatchMode=yes'
+  GIT_SSH_COMMAND='ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10'
+  # A server that says nothing is not waited for without end.
+  GIT_HTTP_LOW_SPEED_LIMIT=1 GIT_HTTP_LOW_SPEED_TIME=20
   [ "$2" = no ] || GIT_SSH_COMMAND="$GIT_SSH_COMMAND -o StrictHostKeyChecking=accept-new"
   if [ "$1" != - ]; then
     case $1 in *[!A-Za-z0-9_./-]*) core_say 'the path of the key has odd letters'; return 1 ;; esac
     GIT_SSH_COMMAND="$GIT_SSH_COMMAND -i $1 -o IdentitiesOnly=yes"
   fi
-  export GIT_TERMINAL_PROMPT GIT_SSH_COMMAND
+  export GIT_TERMINAL_PROMPT GIT_SSH_COMMAND GIT_HTTP_LOW_SPEED_LIMIT GIT_HTTP_LOW_SPEED_TIME
 }
 
 # git_look DEST REPO VERSION REMOTE UPDATE KEY ACCEPT (probe): lines `state`, `head`, `branch`, `url`, `dirty`, `want`, `kind`.
@@ -124,10 +126,27 @@ git__put() {
     case $_v_kind in
       branch) set -- "$@" -- "$_v_remote" "+refs/heads/$_v_version:refs/remotes/$_v_remote/$_v_version" ;;
       tag) set -- "$@" -- "$_v_remote" "+refs/tags/$_v_version:refs/tags/$_v_version" ;;
-      head) set -- "$@" -- "$_v_remote" HEAD ;;
+      head)
+        _v_now=$(git -C "$_v_dest" symbolic-ref -q --short HEAD)
+        set -- "$@" -- "$_v_remote" "HEAD${_v_now:+:refs/remotes/$_v_remote/$_v_now}"
+        ;;
       commit) set -- -- "$_v_remote" ;;
     esac
+    case $_v_kind in
+      branch) _v_mine=$_v_version ;;
+      head) _v_mine=$_v_now ;;
+      *) _v_mine='' ;;
+    esac
+    _v_known=$(git -C "$_v_dest" rev-parse -q --verify "refs/remotes/$_v_remote/$_v_mine^{commit}")
     git__run git -C "$_v_dest" fetch -q --force "$@" || git__fail 'it cannot be fetched'
+    # Commits that were made here would be on no branch any more.
+    if [ "$_v_force" = no ] && [ "$_v_mine" ] && git -C "$_v_dest" rev-parse -q --verify "refs/heads/$_v_mine" >/dev/null; then
+      git -C "$_v_dest" merge-base --is-ancestor "refs/heads/$_v_mine" "$_v_want" 2>/dev/null ||
+        { [ "$_v_known" ] && git -C "$_v_dest" merge-base --is-ancestor "refs/heads/$_v_mine" "$_v_known" 2>/dev/null; } || {
+        core_say "the branch $_v_mine of the copy has commits of its own; push them, or say force = true"
+        exit 1
+      }
+    fi
   fi
   [ "$_v_force" = no ] || git__run git -C "$_v_dest" reset -q --hard || git__fail 'what was changed there cannot be taken back'
   case $_v_kind in
@@ -144,6 +163,27 @@ git__put() {
   esac
   if [ "$_v_sub" = yes ] && [ -f "$_v_dest/.gitmodules" ]; then
     git__run git -C "$_v_dest" submodule -q update --init --recursive || git__fail 'its submodules cannot be fetched'
+  fi
+}
+
+# git_unclone DEST FOLDER (apply): removes a copy that was new, unless somebody has put something there since. FOLDER yes: the
+# folder itself was there before.
+git_unclone() { (git__unclone "$@"); }
+
+git__unclone() {
+  [ -d "$1/.git" ] || {
+    core_say "$(core_esc "$1") is no working copy any more, and is left alone"
+    exit 1
+  }
+  _v_own=$(git -C "$1" status --porcelain --ignored 2>&1 | head -n 1)$(git -C "$1" stash list 2>&1 | head -n 1)$(git -C "$1" log --oneline --branches --not --remotes 2>&1 | head -n 1)
+  [ -z "$_v_own" ] || {
+    core_say "$(core_esc "$1") has files or commits that are not of the repository ($_v_own), and is left alone"
+    exit 1
+  }
+  if [ "$2" = yes ]; then
+    find "$1" -mindepth 1 -maxdepth 1 -exec rm -rf -- {} +
+  else
+    file_absent "$1" tree
   fi
 }
 

@@ -126,8 +126,7 @@ impl Module for Git {
         let undo = match (is_there, dirty) {
             (true, "yes") => Undo::BestEffort(sh!("git_back {} {} {} {} {}", dest, old, branch, url, self.remote), "what was changed there by hand is lost".into()),
             (true, _) => Undo::Run(sh!("git_back {} {} {} {} {}", dest, old, branch, url, self.remote)),
-            (false, _) if state == "empty" => Undo::Run(sh!("file_absent {} tree && mkdir -- {}", dest, dest)),
-            (false, _) => Undo::Run(sh!("file_absent {} tree", dest)),
+            (false, _) => Undo::Run(sh!("git_unclone {} {}", dest, word(state == "empty"))),
         };
         let short = |commit: &str| commit.get(..10).unwrap_or(commit).to_owned();
         let (from, to) = (if is_there { short(old) } else { "absent".into() }, short(want));
@@ -165,7 +164,7 @@ mod tests {
         assert_eq!(verdict::<Git>(ARGUMENTS, 0, &answer("repo", "1111111111111111", "no")), "in place");
         let text = verdict::<Git>(ARGUMENTS, 0, &answer("repo", "0000", "no"));
         assert!(text.starts_with("0000 -> 1111111111\n") && text.contains("undo   git_back '/srv/a' '0000' 'main'"), "{text}");
-        assert!(verdict::<Git>(ARGUMENTS, 0, &answer("absent", "-", "no")).contains("undo   file_absent '/srv/a' tree"));
+        assert!(verdict::<Git>(ARGUMENTS, 0, &answer("absent", "-", "no")).contains("undo   git_unclone '/srv/a' 'no'"));
     }
 
     #[test]

@@ -145,6 +145,7 @@ impl Unarchive {
                 (!path.is_empty()).then_some(LocalEntry { path, ..entry })
             })
             .collect();
+        read::check_links(&entries)?;
         let entries = Arc::new(read::with_folders(entries));
         if read.len() >= REMEMBERED {
             read.remove(0);

@@ -1,6 +1,6 @@
 //! Archives as lists of entries: bytes in, entries out. Nothing is unpacked on the controller.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -33,6 +33,7 @@ pub fn entries(name: &str, bytes: &[u8]) -> Result<Vec<LocalEntry>> {
 #[derive(Default)]
 struct Found {
     entries: Vec<LocalEntry>,
+    paths: HashSet<Vec<u8>>,
     bytes: u64,
 }
 
@@ -43,7 +44,9 @@ impl Found {
             bail!("it has more than {LIMIT_ENTRIES} entries");
         }
         // As with tar, what comes later wins.
-        self.entries.retain(|entry| entry.path != path);
+        if !self.paths.insert(path.clone()) {
+            self.entries.retain(|entry| entry.path != path);
+        }
         self.entries.push(LocalEntry { path, mode, kind });
         Ok(())
     }
@@ -63,17 +66,6 @@ impl Found {
     }
 
     fn link(&mut self, path: &[u8], target: &[u8]) -> Result<()> {
-        let folder = path.iter().rposition(|&byte| byte == b'/').map_or(&b""[..], |at| &path[..at]);
-        // Where it leads, seen from the folder of the archive.
-        let mut depth = 0_i64;
-        let parts = folder.split(|&byte| byte == b'/').chain(target.split(|&byte| byte == b'/'));
-        let leads_out = target.starts_with(b"/") || parts.filter(|part| !part.is_empty() && *part != b".").any(|part| {
-            depth += if part == b".." { -1 } else { 1 };
-            depth < 0
-        });
-        if leads_out {
-            bail!("the link `{}` leads out of the folder, to `{}`", path.escape_ascii(), target.escape_ascii());
-        }
         self.add(path, 0o777, LocalKind::Link(target.to_vec()))
     }
 }
@@ -137,6 +129,32 @@ fn of_zip(bytes: &[u8]) -> Result<Vec<LocalEntry>> {
         }
     }
     Ok(found.entries)
+}
+
+/// Links stay within the folder, and nothing lies behind one. To be asked once the names are final.
+///
+/// # Errors
+/// Which entry leads out.
+pub fn check_links(entries: &[LocalEntry]) -> Result<()> {
+    let links: HashSet<&[u8]> = entries.iter().filter(|entry| matches!(entry.kind, LocalKind::Link(_))).map(|entry| entry.path.as_slice()).collect();
+    for entry in entries {
+        let folders = entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &entry.path[..at]);
+        let mut depth = 0;
+        for folder in folders {
+            depth += 1;
+            if links.contains(folder) {
+                bail!("the entry `{}` lies behind the link `{}`, which may lead anywhere", entry.path.escape_ascii(), folder.escape_ascii());
+            }
+        }
+        let LocalKind::Link(target) = &entry.kind else { continue };
+        let parts: Vec<&[u8]> = target.split(|&byte| byte == b'/').filter(|part| !part.is_empty() && *part != b".").collect();
+        let ups = parts.iter().take_while(|part| **part == b"..").count();
+        // What goes up behind a name goes up from wherever that name leads.
+        if target.starts_with(b"/") || ups > depth || parts[ups..].contains(&&b".."[..]) {
+            bail!("the link `{}` leads out of the folder, to `{}`", entry.path.escape_ascii(), target.escape_ascii());
+        }
+    }
+    Ok(())
 }
 
 /// The entries, with the folders between that the archive does not name.
@@ -208,10 +226,11 @@ pub mod tests {
         for path in ["../a", "/etc/passwd", "a/../../b", ".."] {
             assert!(listed(&tar(&[(path, "x", 0o644)])).contains("leads out of the folder"), "{path}");
         }
-        let mut found = Found::default();
-        for (path, target, is_good) in [("a", "b", true), ("d/a", "../b", true), ("d/a", "../../b", false), ("a", "/etc", false), ("a", "..", false)] {
-            assert_eq!(found.link(path.as_bytes(), target.as_bytes()).is_ok(), is_good, "{path} -> {target}");
+        let link = |path: &str, target: &str| LocalEntry { path: path.into(), mode: 0o777, kind: LocalKind::Link(target.into()) };
+        for (path, target, is_good) in [("a", "b", true), ("d/a", "../b", true), ("d/a", "../../b", false), ("a", "/etc", false), ("a", "..", false), ("a", "x/x/../..", false), ("a", ".", true)] {
+            assert_eq!(check_links(&[link(path, target)]).is_ok(), is_good, "{path} -> {target}");
         }
+        assert!(check_links(&[link("y", "."), link("y/pwn", "z")]).is_err(), "nothing lies behind a link");
     }
 
     #[test]

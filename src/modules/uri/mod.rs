@@ -165,6 +165,9 @@ impl Uri {
             let why = said.lines().rfind(|line| !line.trim().is_empty() && !line.starts_with("uri ")).unwrap_or("it gave no answer");
             bail!("{} does not answer: {}", self.url, why.trim().trim_start_matches("curl: "));
         };
+        if answer.status != 0 {
+            bail!("{} broke off while it answered", self.url);
+        }
         if !self.statuses().contains(&status) {
             let wanted = self.statuses().iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             bail!("{} answers with status {status}, and not with {wanted}", self.url);
