@@ -293,6 +293,8 @@ fn a_host_with_another_key_is_left_alone() {
     assert!(message(&run, "deb1").contains("HOST KEY OF deb1 HAS CHANGED"), "{run:#}");
     let log = lab.on("deb1", &format!("journalctl -u ssh --since @{} --no-pager", since.trim()));
     assert!(!log.contains("Accepted") && !log.contains("Failed publickey"), "{log}");
+    // The key stays; from now on the lab tells of it, too.
+    lab.lab(&["rekey", "--tell", "deb1"]);
     lab.lab(&["reset", "deb1"]);
     lab.learn_host_keys();
     let after = lab.run(&hosts, &["ping", "all"]);
