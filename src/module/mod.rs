@@ -23,7 +23,7 @@ use crate::remote::Library;
 use crate::shell::Script;
 
 pub use answer::Answer;
-pub use args::{Lasting, Mode, OneOrMany, Path};
+pub use args::{Lasting, Mode, OneOrMany, Path, Presence};
 pub use change::{Action, Again, Change, Effect, Undo, Upload};
 pub use registry::{Registration, Registry, registration};
 

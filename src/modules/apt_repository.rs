@@ -4,9 +4,8 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use crate::module::{Answer, Mode, Module, OneOrMany, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, OneOrMany, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::Pattern;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::file::{CHANGE, EDITED_BYTES, Edited, LOOK, Properties};
 use super::text::compiled;
-use crate::module::{Answer, Content, Libraries, Local, LocalKind, Mode, Module, Path, Question, Surroundings, Touches, Verdict, Wanted, WantedKind};
+use crate::module::{Answer, Local, LocalKind, Mode, Module, Path, Question, Surroundings, Touches, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::Pattern;
@@ -68,10 +68,6 @@ impl Module for Assemble {
         if self.remote_src { Vec::new() } else { vec![Wanted { path: self.src.clone(), kind: WantedKind::Copy }] }
     }
 
-    fn libraries(&self, _: &Surroundings) -> Libraries {
-        Libraries { probe: Self::PROBE_LIBRARIES.to_vec(), apply: Self::APPLY_LIBRARIES.to_vec() }
-    }
-
     fn touches(&self, around: &Surroundings) -> Touches {
         Touches::Path(around.absolute(&self.dest))
     }
@@ -105,13 +101,7 @@ impl Module for Assemble {
         let dest = around.absolute(&self.dest);
         let (parts, before, rest) = if self.remote_src { self.parts_there(answer)? } else { (self.parts_here(around)?, Vec::new(), answer.clone()) };
         let text = self.joined(parts)?;
-        if self.remote_src {
-            // One way for both: the answer begins with the parts.
-            let answer = rest;
-            return self.edited(&dest, Pattern::exactly(before)).verdict(around, &answer, |_| Ok(text));
-        }
-        let content = Content::new(text);
-        self.edited(&dest, Pattern::default()).verdict(around, &rest, |_| Ok(content.bytes))
+        self.edited(&dest, Pattern::exactly(before)).verdict(around, &rest, |_| Ok(text))
     }
 }
 

@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::{Presence, refuse_odd_name};
+use super::account::refuse_odd_name;
 use super::file::{CHANGE, Edited, LOOK, Properties, folder_of, missing_parent};
-use super::text::{Line, lines_of, push};
-use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Touches, Undo, Verdict};
+use super::text::{Line, add_line, lines_of, push};
+use crate::module::{Answer, Mode, Module, Path, Presence, Question, Surroundings, Touches, Undo, Verdict};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, escaped, unescaped};
@@ -209,10 +209,7 @@ impl AuthorizedKey {
         }
         if self.state == Presence::Present {
             for (key, _) in wanted.iter().zip(&found).filter(|(_, found)| !**found) {
-                if !new.is_empty() && !new.ends_with(b"\n") {
-                    new.push(b'\n');
-                }
-                push(&mut new, Line { text: self.line(key, None).as_bytes(), ending: b"\n" });
+                add_line(&mut new, &self.line(key, None));
             }
         }
         // What is no UTF-8 stays byte for byte, as long as nothing has to be changed.

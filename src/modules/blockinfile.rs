@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::file::{CHANGE, Edited, LOOK, Properties};
 use super::text::{Line, compiled, lines_of, push, split_mark};
-use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Make sure that a file has a block of lines between two marker lines, or has it not.
@@ -24,7 +24,7 @@ pub struct Blockinfile {
     block: String,
     /// `present` or `absent`.
     #[serde(default)]
-    state: State,
+    state: Presence,
     /// The marker lines; `{mark}` in it becomes BEGIN or END. It has to be a comment in the file's own syntax.
     /// A block between Ansible's usual markers is found, too, where this is left out.
     marker: Option<String>,
@@ -62,14 +62,6 @@ pub struct Blockinfile {
     /// When the path is a link, work on the file that it leads to. Without this, a link is an error.
     #[serde(default)]
     follow: bool,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
 }
 
 fn begin() -> String {
@@ -160,7 +152,7 @@ impl Blockinfile {
     }
 
     fn is_wanted(&self) -> bool {
-        self.state == State::Present && !self.block.is_empty()
+        self.state == Presence::Present && !self.block.is_empty()
     }
 
     fn once(&self, old: &[u8]) -> Result<Vec<u8>> {

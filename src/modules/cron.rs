@@ -4,10 +4,10 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::{Presence, refuse_odd_name};
+use super::account::refuse_odd_name;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use super::text::{Line, Scalar, lines_of, push};
-use crate::module::{Answer, Change, Module, Question, Surroundings, Touches, Undo, Verdict, diff};
+use super::text::{Line, Scalar, end_line, lines_of, push};
+use crate::module::{Answer, Change, Module, Presence, Question, Surroundings, Touches, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::{Pattern, Script, printf_argument};
@@ -237,9 +237,7 @@ impl Cron {
         }
         let is_written = self.state == Presence::Present && (found.is_some() || !self.env);
         if is_written {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
+            end_line(&mut new);
             if !self.env {
                 let head = found.map_or_else(|| heads[0].clone(), |(at, _)| String::from_utf8_lossy(lines[at].text).into_owned());
                 put(&mut new, &head);

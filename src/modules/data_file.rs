@@ -5,9 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize as _};
 use serde_json::Value;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use crate::module::{Answer, Mode, Module, OneOrMany, Path, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, OneOrMany, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Set or remove one value in a JSON or TOML file.

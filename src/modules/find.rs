@@ -61,6 +61,9 @@ enum FileType {
     Any,
 }
 
+/// Units of ages, in seconds, and of sizes, in bytes.
+const AGES: [(char, i64); 5] = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)];
+const SIZES: [(char, i64); 5] = [('b', 1), ('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30), ('t', 1 << 40)];
 /// So many paths stand in the message.
 const NAMED: usize = 10;
 
@@ -81,10 +84,10 @@ impl Module for Find {
             }
         }
         if let Some(age) = &self.age {
-            limit("age", age, &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)])?;
+            limit("age", age, &AGES)?;
         }
         if let Some(size) = &self.size {
-            limit("size", size, &[('b', 1), ('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30), ('t', 1 << 40)])?;
+            limit("size", size, &SIZES)?;
         }
         Ok(())
     }
@@ -183,8 +186,8 @@ impl Find {
         }
         let (size, mtime): (i64, i64) = (size.parse().ok()?, mtime.parse().ok()?);
         let within = |limit: Option<(bool, i64)>, value: i64| limit.is_none_or(|(at_most, limit)| if at_most { value <= limit } else { value >= limit });
-        let age = self.age.as_ref().and_then(|age| limit("age", age, &[('s', 1), ('m', 60), ('h', 3600), ('d', 86_400), ('w', 604_800)]).ok());
-        let bytes = self.size.as_ref().and_then(|size| limit("size", size, &[('b', 1), ('k', 1 << 10), ('m', 1 << 20), ('g', 1 << 30), ('t', 1 << 40)]).ok());
+        let age = self.age.as_ref().and_then(|age| limit("age", age, &AGES).ok());
+        let bytes = self.size.as_ref().and_then(|size| limit("size", size, &SIZES).ok());
         if !within(age, now - mtime) || !within(bytes, size) {
             return None;
         }

@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::{self, Expected, Lines, Presence, Tools};
-use crate::module::{Answer, Change, Module, Question, Surroundings, Undo, Verdict, diff};
+use super::account::{self, Expected, Lines, Tools};
+use crate::module::{Answer, Change, Module, Presence, Question, Surroundings, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::shell::Script;
 

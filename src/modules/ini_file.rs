@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::file::{CHANGE, Edited, LOOK, Properties};
 use super::text::{Line, Scalar, lines_of, push, split_mark};
-use crate::module::{Answer, Mode, Module, OneOrMany, Path, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, OneOrMany, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Set or remove one option in a section of an INI file, or a whole section.
@@ -31,7 +31,7 @@ pub struct IniFile {
     values: OneOrMany,
     /// `present` or `absent`.
     #[serde(default)]
-    state: State,
+    state: Presence,
     /// Other values of the same option are removed.
     #[serde(default = "yes")]
     exclusive: bool,
@@ -63,14 +63,6 @@ pub struct IniFile {
     follow: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
-}
-
 fn yes() -> bool {
     true
 }
@@ -100,7 +92,7 @@ impl Module for IniFile {
         if option.trim() != option || option.is_empty() || option.contains(['=', '\n']) || option.starts_with(['[', '#', ';']) {
             bail!("`option`: `{}` cannot be the name of an option", option.escape_debug());
         }
-        if self.state == State::Present && self.wanted().is_empty() && !self.allow_no_value {
+        if self.state == Presence::Present && self.wanted().is_empty() && !self.allow_no_value {
             bail!("`value` is missing | set it, or allow_no_value = true for an option that stands alone");
         }
         if self.wanted().iter().any(|value| value.contains(['\n', '\r'])) {
@@ -168,7 +160,7 @@ impl IniFile {
         loop {
             let last = texts.clone();
             self.change(&mut texts, &usual);
-            if texts == last || self.state == State::Present {
+            if texts == last || self.state == Presence::Present {
                 break;
             }
         }
@@ -187,7 +179,7 @@ impl IniFile {
     fn change(&self, texts: &mut Vec<Text>, usual: &[u8]) {
         let (start, end) = match self.bounds(texts) {
             Some(bounds) => bounds,
-            None if self.state == State::Absent => return,
+            None if self.state == Presence::Absent => return,
             None => {
                 // Without a section, what is new stands at the top of the file, which always is there.
                 texts.push(Text { text: format!("[{}]", self.section).into_bytes(), ending: usual.to_vec() });
@@ -195,10 +187,10 @@ impl IniFile {
             }
         };
         match (&self.option, self.state) {
-            (None, State::Present) => {}
-            (None, State::Absent) => drop(texts.drain(start - 1..end)),
-            (Some(option), State::Absent) => self.remove(option, texts, start, end),
-            (Some(option), State::Present) => self.set(option, texts, start, end, usual),
+            (None, Presence::Present) => {}
+            (None, Presence::Absent) => drop(texts.drain(start - 1..end)),
+            (Some(option), Presence::Absent) => self.remove(option, texts, start, end),
+            (Some(option), Presence::Present) => self.set(option, texts, start, end, usual),
         }
     }
 
@@ -211,7 +203,7 @@ impl IniFile {
             Some(inner[..inner.find(']')?].trim().to_owned())
         };
         // Where several of that name stand there, the one that has the option counts.
-        if self.state == State::Absent
+        if self.state == Presence::Absent
             && let Some(option) = &self.option
         {
             let starts = texts.iter().enumerate().filter(|(_, line)| head(line).is_some_and(|name| name == self.section)).map(|(at, _)| at + 1);

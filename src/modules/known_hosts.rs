@@ -7,10 +7,9 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use super::text::{Line, lines_of, push};
-use crate::module::{Answer, Module, Path, Question, Surroundings, Touches, Verdict};
+use super::text::{Line, add_line, lines_of, push};
+use crate::module::{Answer, Module, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Let ssh on the host know the key of another machine, or forget it.
@@ -105,10 +104,7 @@ impl KnownHosts {
             }
         }
         if let (Presence::Present, false, Some((kind, number))) = (self.state, found, wanted) {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
-            push(&mut new, Line { text: format!("{} {kind} {number}", self.name).as_bytes(), ending: b"\n" });
+            add_line(&mut new, &format!("{} {kind} {number}", self.name));
         }
         new
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use self::edit::{Edit, Find, Place};
 use super::file::{CHANGE, Edited, LOOK, Properties};
 use super::text::{compiled, references};
-use crate::module::{Answer, Mode, Module, Path, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Make sure that a file has one certain line, or has it not.
@@ -34,7 +34,7 @@ pub struct Lineinfile {
     search_string: Option<String>,
     /// `present` or `absent`.
     #[serde(default)]
-    state: State,
+    state: Presence,
     /// `line` may hold `\1` or `\g<name>` for what the groups of `regexp` found. Where `regexp` fits no line, the file
     /// stays as it is.
     #[serde(default)]
@@ -68,14 +68,6 @@ pub struct Lineinfile {
     follow: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-enum State {
-    #[default]
-    Present,
-    Absent,
-}
-
 impl Module for Lineinfile {
     const NAME: &'static str = "lineinfile";
     const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK];
@@ -99,8 +91,8 @@ impl Module for Lineinfile {
             bail!("`line` holds a newline, so it is more than one line | use `blockinfile` for several lines");
         }
         match self.state {
-            State::Present if self.line.is_none() => bail!("`line` is missing"),
-            State::Absent if self.line.is_none() && self.regexp.is_none() && self.search_string.is_none() => {
+            Presence::Present if self.line.is_none() => bail!("`line` is missing"),
+            Presence::Absent if self.line.is_none() && self.regexp.is_none() && self.search_string.is_none() => {
                 bail!("what is to be removed? | give `line`, `regexp` or `search_string`")
             }
             _ => {}
@@ -121,8 +113,8 @@ impl Module for Lineinfile {
         let edit = self.edit()?;
         self.edited(&around.absolute(&self.path)).verdict(around, answer, |old| {
             Ok(match self.state {
-                State::Present => edit.present(old),
-                State::Absent => edit.absent(old),
+                Presence::Present => edit.present(old),
+                Presence::Absent => edit.absent(old),
             })
         })
     }

@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Live, Properties, first_line};
 use super::text::{Line, lines_of, push};
-use crate::module::{Answer, Module, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Module, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 use crate::sh;
 

@@ -48,6 +48,7 @@ mod unarchive;
 mod uri;
 mod user;
 mod wait_for;
+mod web;
 mod yum_repository;
 
 use crate::module::{Registry, registration};

@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Live, Properties};
-use super::text::{Line, lines_of, push};
-use crate::module::{Answer, Module, Question, Surroundings, Verdict};
+use super::text::{Line, add_line, lines_of, push};
+use crate::module::{Answer, Module, Presence, Question, Surroundings, Verdict};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::Script;
@@ -91,10 +90,7 @@ impl Modprobe {
             push(&mut new, line);
         }
         if wanted == Presence::Present {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
-            push(&mut new, Line { text: self.name.as_bytes(), ending: b"\n" });
+            add_line(&mut new, &self.name);
         }
         new
     }

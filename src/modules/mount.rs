@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Edited, LOOK, Live, Properties, first_line};
-use super::text::{Line, lines_of, push};
+use super::text::{Line, add_line, lines_of, push};
 use crate::module::{Answer, Change, Effect, Module, Path, Question, Surroundings, Touches, Undo, Verdict};
 use crate::remote::Library;
 use crate::sh;
@@ -212,10 +212,7 @@ impl Mount {
             }
         }
         if self.is_wanted() && last.is_none() {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
-            push(&mut new, Line { text: wanted.join(" ").as_bytes(), ending: b"\n" });
+            add_line(&mut new, &wanted.join(" "));
         }
         new
     }

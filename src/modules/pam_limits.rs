@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use super::text::{Line, Scalar, lines_of, push};
-use crate::module::{Answer, Module, Path, Question, Surroundings, Touches, Verdict};
+use super::text::{Line, add_line, Scalar, lines_of, push};
+use crate::module::{Answer, Module, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Set a limit of users for their next login, such as how many files they may have open.
@@ -129,11 +128,7 @@ impl PamLimits {
             }
         }
         if self.state == Presence::Present && last.is_none() {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
-            new.extend_from_slice(wanted.as_bytes());
-            new.push(b'\n');
+            add_line(&mut new, &wanted);
         }
         new
     }

@@ -4,9 +4,8 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use crate::module::{Answer, Mode, Module, OneOrMany, Question, Surroundings, Touches, Verdict};
+use crate::module::{Answer, Mode, Module, OneOrMany, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Allow a user or a group commands with sudo, in a file of its own below `/etc/sudoers.d`.

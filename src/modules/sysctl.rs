@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Live, Properties};
-use super::text::{Line, Scalar, lines_of, push};
-use crate::module::{Answer, Module, Path, Question, Surroundings, Touches, Verdict};
+use super::text::{Line, add_line, Scalar, lines_of, push};
+use crate::module::{Answer, Module, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 use crate::sh;
 
@@ -134,10 +133,7 @@ impl Sysctl {
             }
         }
         if self.state == Presence::Present && !has {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
-            new.extend_from_slice(format!("{} = {wanted}\n", self.name).as_bytes());
+            add_line(&mut new, &format!("{} = {wanted}", self.name));
         }
         new
     }

@@ -226,6 +226,19 @@ pub fn push(text: &mut Vec<u8>, line: Line) {
     text.extend_from_slice(line.ending);
 }
 
+/// Ends the last line of a text, where it has no end.
+pub fn end_line(text: &mut Vec<u8>) {
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+}
+
+/// Adds a line at the end of a text.
+pub fn add_line(text: &mut Vec<u8>, line: &str) {
+    end_line(text);
+    push(text, Line { text: line.as_bytes(), ending: b"\n" });
+}
+
 /// Whether a text holds another one.
 pub fn holds(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::{self, Expected, Expiry, Lines, Presence};
-use crate::module::{Answer, Change, Module, OneOrMany, Path, Question, Surroundings, Undo, Verdict, diff};
+use super::account::{self, Expected, Expiry, Lines};
+use crate::module::{Answer, Change, Module, OneOrMany, Path, Presence, Question, Surroundings, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::secret::MASK;
 use crate::sh;

@@ -4,10 +4,9 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::account::Presence;
 use super::file::{CHANGE, Edited, LOOK, Properties};
-use super::text::{Line, lines_of, push};
-use crate::module::{Answer, Mode, Module, OneOrMany, Path, Question, Surroundings, Touches, Verdict};
+use super::text::{Line, end_line, lines_of, push};
+use crate::module::{Answer, Mode, Module, OneOrMany, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
 /// Have dnf, yum or zypper know a repository, or forget it.
@@ -176,9 +175,7 @@ impl YumRepository {
             push(&mut new, *line);
         }
         if self.state == Presence::Present {
-            if !new.is_empty() && !new.ends_with(b"\n") {
-                new.push(b'\n');
-            }
+            end_line(&mut new);
             if start == lines.len() && !new.is_empty() && !new.ends_with(b"\n\n") {
                 new.push(b'\n');
             }

@@ -3,8 +3,6 @@
 mod expiry;
 
 use anyhow::{Result, bail};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
 use crate::module::Answer;
 use crate::remote::Library;
@@ -14,15 +12,6 @@ pub use expiry::Expiry;
 
 pub static LOOK: Library = Library { name: "account_look", text: include_str!("look.sh") };
 pub static CHANGE: Library = Library { name: "account_change", text: include_str!("change.sh") };
-
-/// Whether an account is wanted at all.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Presence {
-    #[default]
-    Present,
-    Absent,
-}
 
 /// Lines of a word and its value, such as `uid 1000`.
 pub struct Lines<'a>(&'a str);

@@ -1,7 +1,6 @@
 //! `get_url`: a file on the host is what an address leads to.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -9,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::file::{CHANGE, Existing, Kind, LOOK, Look, NEW_FILE, Properties, Put, Source, check_parent};
+use super::web::Request;
 use crate::module::{Answer, Change, Content, Effect, Lasting, Mode, Module, Path, Question, Surroundings, Touches, Undo, Verdict};
 use crate::remote::Library;
 use crate::sh;
@@ -138,7 +138,7 @@ impl Module for GetUrl {
         let certificates = if self.validate_certs { "yes" } else { "no" };
         let apply = sh!(
             "get_put {} {} {} {} {} {} {} {} {} {} {}",
-            dest, mode, owner, group, kind, sum, self.url, self.timeout.0.as_secs().max(1), certificates, self.settings_of_curl(), self.settings_of_wget()
+            dest, mode, owner, group, kind, sum, self.url, self.timeout.0.as_secs().max(1), certificates, self.request().for_curl(), self.request().for_wget()
         );
         let undo = if is_new { Undo::Run(sh!("file_absent {}", dest)) } else { Undo::Restore(sh!("file_back {}", dest)) };
         let mut change = Change::new(if is_new { "absent" } else { "old content" }, "fetched", apply, expect, undo);
@@ -181,25 +181,8 @@ impl GetUrl {
         host.rsplit_once('@').map_or_else(|| self.url.clone(), |(secret, _)| format!("{scheme}//{}", &rest[secret.len() + 1..]))
     }
 
-    fn settings_of_curl(&self) -> String {
-        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-        let mut text = format!("url = \"{}\"", quoted(&self.url));
-        for (name, value) in &self.headers {
-            let _infallible = write!(text, "\nheader = \"{}: {}\"", quoted(name), quoted(value));
-        }
-        if let Some(user) = &self.url_username {
-            let _infallible = write!(text, "\nuser = \"{}:{}\"", quoted(user), quoted(self.url_password.as_deref().unwrap_or_default()));
-        }
-        text
-    }
-
-    fn settings_of_wget(&self) -> String {
-        let mut lines: Vec<String> = self.headers.iter().map(|(name, value)| format!("header = {name}: {value}")).collect();
-        if let Some(user) = &self.url_username {
-            lines.push(format!("user = {user}"));
-            lines.push(format!("password = {}", self.url_password.as_deref().unwrap_or_default()));
-        }
-        lines.join("\n")
+    fn request(&self) -> Request<'_> {
+        Request { url: &self.url, headers: &self.headers, user: self.url_username.as_deref(), password: self.url_password.as_deref() }
     }
 }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::web::Request;
 use crate::module::{Action, Answer, Change, Effect, Lasting, Module, Question, Report, Surroundings, Undo, Verdict};
 use crate::sh;
 use crate::shell::{Pattern, Script, printf_argument};
@@ -182,31 +183,20 @@ impl Uri {
     }
 
     fn script(&self) -> Script {
-        let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-        let mut curl = format!("url = \"{}\"", quoted(&self.url));
-        let mut wget = String::new();
         let kind = match self.body_format {
             BodyFormat::Raw => None,
             BodyFormat::Json => Some("application/json"),
             BodyFormat::FormUrlencoded => Some("application/x-www-form-urlencoded"),
         };
         let has_kind = self.headers.keys().any(|name| name.eq_ignore_ascii_case("content-type"));
-        let mut headers: Vec<(String, String)> = self.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut headers = self.headers.clone();
         headers.extend(kind.filter(|_| !has_kind && self.body.is_some()).map(|kind| ("Content-Type".to_owned(), kind.to_owned())));
-        for (name, value) in headers {
-            let _infallible = write!(curl, "\nheader = \"{}: {}\"", quoted(&name), quoted(&value));
-            let _infallible = writeln!(wget, "header = {name}: {value}");
-        }
-        if let Some(user) = &self.url_username {
-            let password = self.url_password.as_deref().unwrap_or_default();
-            let _infallible = write!(curl, "\nuser = \"{}:{}\"", quoted(user), quoted(password));
-            let _infallible = writeln!(wget, "user = {user}\npassword = {password}");
-        }
+        let request = Request { url: &self.url, headers: &headers, user: self.url_username.as_deref(), password: self.url_password.as_deref() };
         let body = self.body_text();
         let word = |yes: bool| if yes { "yes" } else { "no" };
         sh!(
             "u_url={} u_method={} u_seconds={} u_sure={} u_follow={} u_curl={} u_wget={} u_body={} u_has_body={}\n{}",
-            self.url, self.method, self.timeout.0.as_secs().max(1), word(self.validate_certs), word(self.follow_redirects), curl, wget.trim_end(), printf_argument(body.as_bytes()), word(self.body.is_some()), Script::raw(crate::remote::without_comments(ASK))
+            self.url, self.method, self.timeout.0.as_secs().max(1), word(self.validate_certs), word(self.follow_redirects), request.for_curl(), request.for_wget(), printf_argument(body.as_bytes()), word(self.body.is_some()), Script::raw(crate::remote::without_comments(ASK))
         )
     }
 
