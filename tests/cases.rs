@@ -146,6 +146,7 @@ pages! {
     ini_file,
     known_hosts,
     lineinfile,
+    own,
     replace,
     script,
     shell,
@@ -155,6 +156,7 @@ pages! {
     template,
     unarchive,
     uri,
+    xattr,
 }
 
 #[test]
@@ -168,13 +170,24 @@ fn every_page_is_run() {
     assert_eq!(found, PAGES);
 }
 
+#[test]
+#[ignore = "for a page that is being written: MUTATE_PAGE is its path"]
+fn a_page_by_its_path() {
+    let path = PathBuf::from(std::env::var_os("MUTATE_PAGE").expect("the path of a page"));
+    show_page(&path.file_stem().unwrap_or_default().to_string_lossy(), &path);
+}
+
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")
 }
 
 /// Runs the cases of a page.
 fn show(name: &str) {
-    let text = std::fs::read_to_string(folder().join(format!("{name}.toml"))).expect("a page");
+    show_page(name, &folder().join(format!("{name}.toml")));
+}
+
+fn show_page(name: &str, path: &Path) {
+    let text = std::fs::read_to_string(path).expect("a page");
     let page: Page = toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"));
     let problems = run_page(&page);
     println!("{name}: {} cases in four passes, {} problems", page.case.len(), problems.len());
@@ -289,6 +302,10 @@ fn run_page(page: &Page) -> Vec<String> {
         for (path, text) in &case.files {
             std::fs::create_dir_all(folder.join(path).parent().expect("a folder")).expect("a folder");
             std::fs::write(folder.join(path), text).expect("a file");
+        }
+        // Modules that are being written.
+        if let Some(modules) = std::env::var_os("MUTATE_CASES_MODULES") {
+            std::os::unix::fs::symlink(modules, folder.join("modules")).expect("a link");
         }
         let body = match (&case.task, &case.tasks) {
             (Some(task), None) => format!("[[task]]\n{task}\n"),

@@ -25,6 +25,9 @@ const KEY: &str = "/var/cache/mutate-lab/keys/id_ed25519";
 struct Page {
     /// The hosts on which each case is shown that names none.
     on: Vec<String>,
+    /// Packages of the distribution that these hosts need, from the lab's mirror. Where there is no mirror, the page does not run.
+    #[serde(default)]
+    packages: Vec<String>,
     case: Vec<Case>,
 }
 
@@ -77,7 +80,8 @@ impl Case {
 fn every_case_in_four_passes_on_real_hosts() {
     let Some(lab) = Bench::new() else { return };
     let only = std::env::var("MUTATE_CASES").unwrap_or_default();
-    let mut pages: Vec<_> = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hosts"))
+    let folder = std::env::var_os("MUTATE_CASES_FOLDER").map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/hosts"), std::path::PathBuf::from);
+    let mut pages: Vec<_> = std::fs::read_dir(folder)
         .expect("the cases")
         .flatten()
         .map(|entry| entry.path())
@@ -90,6 +94,10 @@ fn every_case_in_four_passes_on_real_hosts() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).expect("a page");
         let page: Page = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        if !page.packages.is_empty() && !install(&lab, &page) {
+            println!("{name}: did not run: the lab has no mirror with {}", page.packages.join(" "));
+            continue;
+        }
         let shown: usize = page.case.iter().map(|case| case.hosts(&page).len()).sum();
         let mut found = Vec::new();
         // Whoever fails is out of a run, so these have runs of their own.
@@ -104,6 +112,19 @@ fn every_case_in_four_passes_on_real_hosts() {
     }
     println!("{total} cases on real hosts in four passes");
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// Whether the hosts of a page have its packages, now at the latest.
+fn install(lab: &Bench, page: &Page) -> bool {
+    let words = page.packages.join(" ");
+    let has = |host: &String| lab.on(host, &format!("dpkg-query -W {words} >/dev/null 2>&1 && echo yes")).trim() == "yes";
+    page.on.iter().all(|host| {
+        has(host) || {
+            lab.lab(&["mirror", "on"]);
+            lab.on(host, &format!("export DEBIAN_FRONTEND=noninteractive; apt-get update; apt-get install -y --no-install-recommends {words}"));
+            has(host)
+        }
+    })
 }
 
 /// State by case and host.
@@ -126,6 +147,10 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
             std::fs::create_dir_all(&folder).expect("a folder");
             for (path, text) in &case.files {
                 std::fs::write(folder.join(path), text).expect("a file");
+            }
+            // Modules that are being written.
+            if let Some(modules) = std::env::var_os("MUTATE_CASES_MODULES") {
+                std::os::unix::fs::symlink(modules, folder.join("modules")).expect("a link");
             }
             let book = folder.join("play.toml");
             std::fs::write(&book, format!("hosts = {:?}\n[[task]]\n{}\n", case.hosts(page).join(","), case.task)).expect("a playbook");

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use minijinja::Value;
 
-use super::input::{What, input};
+use super::input::{What, input, modules_here};
 use super::manual::{kind, schema_of};
 use super::options::Common;
 use super::runner::{self, Note};
@@ -15,6 +15,7 @@ use super::stdout_is_terminal;
 use crate::diag::nearest;
 use crate::engine::{self, Input};
 use crate::module::Registration;
+#[cfg(test)]
 use crate::modules;
 use crate::render::{Form, OutputView};
 use crate::shell::quoted;
@@ -243,8 +244,9 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
 
 impl Do {
     pub fn run(mut self) -> Result<u8> {
-        let Some(module) = modules::ALL.find(&self.module) else {
-            let help = nearest(&self.module, modules::ALL.names()).map_or_else(|| "; `mutate modules` lists them".to_owned(), |near| format!("; did you mean `{near}`?"));
+        let modules = modules_here()?;
+        let Some(module) = modules.find(&self.module) else {
+            let help = nearest(&self.module, modules.names()).map_or_else(|| "; `mutate modules` lists them".to_owned(), |near| format!("; did you mean `{near}`?"));
             bail!("there is no module `{}`{help}", self.module);
         };
         implied_become(&mut self.common);
@@ -372,7 +374,7 @@ fn parameters(module: &Registration, arguments: &[String]) -> Result<String> {
         // `shell` and the like take words with a `=` in them as they come.
         let known = |name: &str| schema["properties"].get(name).is_some();
         match named {
-            Some((name, value)) if module.main.is_none() || bare.is_empty() || known(name) => {
+            Some((name, value)) if module.main().is_none() || bare.is_empty() || known(name) => {
                 let property = schema["properties"].get(name);
                 let types = property.map(|property| kind(property, &schema)).unwrap_or_default();
                 lines.push_str(&format!("{name} = {}\n", typed(value, &types)));
@@ -380,7 +382,7 @@ fn parameters(module: &Registration, arguments: &[String]) -> Result<String> {
             _ => bare.push(argument.as_str()),
         }
     }
-    match (bare.is_empty(), module.main) {
+    match (bare.is_empty(), module.main()) {
         (true, _) => {}
         (false, Some(main)) => lines.push_str(&format!("{main} = {}\n", text(&bare.join(" ")))),
         (false, None) => bail!("`{}` is no parameter of `{}`: write `name=value`; `mutate modules {}` shows its manual", bare[0], module.name, module.name),

@@ -10,6 +10,7 @@ use super::options::Common;
 use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_source};
 use crate::engine::{Input, Login, Options};
 use crate::inventory;
+use crate::module::Registry;
 use crate::modules;
 use crate::playbook::{self, Playbook};
 use crate::remote::{Keyring, Reach};
@@ -76,6 +77,20 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
     Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config, reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, who })
+}
+
+/// Every module that can be named from here: also those that are described in `modules/` of this folder.
+///
+/// # Errors
+/// What is wrong with such a description.
+pub fn modules_here() -> Result<Registry> {
+    let mut sources = Sources::default();
+    let mut problems = Vec::new();
+    let registry = playbook::registry_of(Path::new(""), modules::ALL, &mut sources, &mut problems);
+    if !problems.is_empty() {
+        bail!("{}", crate::diag::draw(&problems, &sources, false).trim_end().trim_start_matches("error: ").to_owned());
+    }
+    Ok(registry)
 }
 
 /// `@failed:RUN` stands for the hosts on which that run did not get to its end.

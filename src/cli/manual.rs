@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::say;
 use crate::diag::nearest;
-use crate::module::Registration;
+use crate::module::{Registration, Registry};
+#[cfg(test)]
 use crate::modules;
 
 #[derive(Args)]
@@ -17,12 +18,13 @@ pub struct Modules {
 
 impl Modules {
     pub fn run(self) -> Result<u8> {
+        let modules = super::input::modules_here()?;
         match self.name {
-            None => say(&list()),
-            Some(name) => match modules::ALL.find(&name) {
+            None => say(&list(modules)),
+            Some(name) => match modules.find(&name) {
                 Some(module) => say(&manual(module)),
                 None => {
-                    let help = nearest(&name, modules::ALL.names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                    let help = nearest(&name, modules.names()).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                     bail!("there is no module `{name}`{help}");
                 }
             },
@@ -31,10 +33,10 @@ impl Modules {
     }
 }
 
-fn list() -> String {
-    let width = modules::ALL.names().map(str::len).max().unwrap_or(0);
-    let lines = modules::ALL.0.iter().map(|module| {
-        let schema = (module.schema)().to_value();
+fn list(modules: Registry) -> String {
+    let width = modules.names().map(str::len).max().unwrap_or(0);
+    let lines = modules.modules.iter().map(|module| {
+        let schema = module.schema().to_value();
         let text = schema["description"].as_str().unwrap_or_default();
         let first = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
         format!("{:<width$}  {first}", module.name)
@@ -44,7 +46,7 @@ fn list() -> String {
 
 /// The schema of a module's parameters.
 pub(super) fn schema_of(module: &Registration) -> Value {
-    let mut schema = (module.schema)().to_value();
+    let mut schema = module.schema().to_value();
     // A module that shares its parameters with another one refers to them.
     if let Some(shared) = schema["$ref"].as_str().and_then(|path| path.strip_prefix('#')).and_then(|path| schema.pointer(path)).cloned() {
         schema["properties"] = shared["properties"].clone();
@@ -56,7 +58,7 @@ pub(super) fn schema_of(module: &Registration) -> Value {
 fn manual(module: &Registration) -> String {
     let schema = schema_of(module);
     let mut text = format!("{}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
-    if let Some(main) = module.main {
+    if let Some(main) = module.main() {
         text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));
     }
     if module.free_form {
@@ -85,7 +87,7 @@ fn manual(module: &Registration) -> String {
 fn page(module: &Registration) -> String {
     let schema = schema_of(module);
     let mut text = format!("# {}\n\n{}\n", module.name, schema["description"].as_str().unwrap_or_default());
-    if let Some(main) = module.main {
+    if let Some(main) = module.main() {
         text.push_str(&format!("\nA bare text stands for `{main}`: `{} = \"…\"`.\n", module.name));
     }
     if module.free_form {
@@ -151,12 +153,12 @@ mod tests {
     fn the_pages_of_the_modules_are_fresh() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/modules");
         let mut index = String::from("# Modules\n\nEach page is made from the doc comments of the module; `mutate modules NAME` shows the same.\n\n| Module | What it does |\n| --- | --- |\n");
-        for module in modules::ALL.0 {
-            let schema = (module.schema)().to_value();
+        for module in modules::ALL.modules {
+            let schema = module.schema().to_value();
             let first = schema["description"].as_str().unwrap_or_default().split("\n\n").next().unwrap_or_default().replace('\n', " ");
             index.push_str(&format!("| [{0}]({0}.md) | {first} |\n", module.name));
         }
-        let pages = modules::ALL.0.iter().map(|module| (format!("{}.md", module.name), page(module))).chain([("README.md".to_owned(), index)]);
+        let pages = modules::ALL.modules.iter().map(|module| (format!("{}.md", module.name), page(module))).chain([("README.md".to_owned(), index)]);
         let pages: std::collections::BTreeMap<String, String> = pages.collect();
         if std::env::var_os("MUTATE_WRITE_DOCS").is_some() {
             std::fs::create_dir_all(&folder).expect("a folder");

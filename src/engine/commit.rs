@@ -366,7 +366,7 @@ impl Walker {
             Ok(Verdict::InPlace(report)) => {
                 let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
                 let mut ending = Ending::new(outcome).report(report);
-                if self.shared.input.options.pins && matches!(ready.question, Question::Ask(_)) && !ready.no_log {
+                if self.shared.input.options.pins && matches!(ready.question, Question::Ask(_)) && !ready.no_log && !ready.act.has_secret() {
                     ending.pin = Some(Box::new(super::record::pin(ready, None, None)));
                 }
                 if let Question::Run(_) = ready.question {
@@ -386,7 +386,7 @@ impl Walker {
                 if !message.is_empty() {
                     ending.message = message.into();
                 }
-                if self.shared.input.options.pins && outcome == Outcome::Changed && !ready.no_log {
+                if self.shared.input.options.pins && outcome == Outcome::Changed && !ready.no_log && !ready.act.has_secret() {
                     ending.pin = Some(Box::new(super::record::pin(ready, Some(&change), self.confirm_limit(ready))));
                 }
                 Judged::Here(Box::new(ending))
@@ -401,7 +401,7 @@ impl Walker {
             Question::Ask(script) => script.clone(),
             _ => Script::default(),
         };
-        let apply = if change.apply.by_user { step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+        let apply = if change.sees_environment() { step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
         let (watch, watched) = self.watch(ready, change, &apply)?.unzip();
         let keeps_quiet = ready.no_log;
         let label = if keeps_quiet { format!("{} {}", ready.module.name, self.place_of(ready)) } else { format!("{} {} {}", ready.module.name, self.place_of(ready), ready.name) };

@@ -27,7 +27,7 @@ pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, con
 /// The record of a change that was made.
 pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8], confirm: Option<Duration>) -> Record {
     let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
-    let asks = matches!(ready.question, Question::Ask(_));
+    let asks = matches!(ready.question, Question::Ask(_)) && !ready.act.has_secret();
     Record {
         // Where nothing was expected, nothing was asked afterwards.
         after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
@@ -45,7 +45,9 @@ pub fn has_left_something(ready: &Ready, done: &Done) -> bool {
 
 /// What is known of a change before it is made.
 fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Duration>) -> Record {
-    let asks = matches!(ready.question, Question::Ask(_));
+    // A question that holds a secret is not kept: a rollback then goes without asking first.
+    let has_secret = ready.act.has_secret();
+    let asks = matches!(ready.question, Question::Ask(_)) && !has_secret;
     let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
     Record {
@@ -53,14 +55,14 @@ fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Durati
         user: ready.user.clone(),
         libraries: libraries.map(|library| library.name.to_owned()).collect(),
         probe: match &ready.question {
-            Question::Ask(script) => bytes(script),
+            Question::Ask(script) if asks => bytes(script),
             _ => Bytes::default(),
         },
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
         after: None,
-        expect: change.expect.clone().filter(|_| change.effect == Effect::Change),
+        expect: change.expect.clone().filter(|_| change.effect == Effect::Change && !has_secret),
         undo: undo(change, way_back, &ready.environment),
-        redo: redo(change),
+        redo: redo(change, has_secret, &ready.environment),
         kept: Bytes::default(),
         path: path(ready),
         confirm_seconds: confirm.map(|limit| limit.as_secs()),
@@ -83,7 +85,7 @@ pub fn pin(ready: &Ready, change: Option<&Change>, confirm: Option<Duration>) ->
         let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
         return Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None };
     };
-    let apply = if change.apply.by_user { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+    let apply = if change.sees_environment() { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
     let deed = Deed {
         apply: bytes(&apply),
         by_user: change.apply.by_user,
@@ -99,9 +101,9 @@ fn bytes(script: &Script) -> Bytes {
     Bytes(script.as_bytes().to_vec())
 }
 
-/// The user's own text sees the environment of its task on the way back, too.
+/// What sees the environment of its task sees it on the way back, too.
 fn undo(change: &Change, undo: &Undo, environment: &[(String, String)]) -> Way {
-    let bytes = |script: &Script| bytes(&if change.apply.by_user { super::step::with_environment(environment, script) } else { script.clone() });
+    let bytes = |script: &Script| bytes(&if change.sees_environment() { super::step::with_environment(environment, script) } else { script.clone() });
     let (quality, script, takes_record, why) = match undo {
         Undo::Run(script) => (Quality::Exact, bytes(script), false, ""),
         Undo::Restore(script) => (Quality::Exact, bytes(script), true, ""),
@@ -111,12 +113,14 @@ fn undo(change: &Change, undo: &Undo, environment: &[(String, String)]) -> Way {
     Way { quality, keep: bytes(&change.keep), script, takes_record, by_user: change.apply.by_user, why: why.to_owned() }
 }
 
-fn redo(change: &Change) -> Way {
+fn redo(change: &Change, has_secret: bool, environment: &[(String, String)]) -> Way {
     if let Some(again) = &change.again {
         return Way { quality: Quality::Exact, keep: bytes(&again.keep), script: bytes(&again.back), takes_record: true, by_user: false, why: String::new() };
     }
     let (quality, script, why) = match &change.apply.upload {
         Some(_) => (Quality::Impossible, Bytes::default(), "its content was sent for that one run; apply the playbook again"),
+        None if has_secret => (Quality::Impossible, Bytes::default(), "it holds a secret, which is not kept; apply the playbook again"),
+        None if change.sees_environment() => (Quality::Exact, bytes(&super::step::with_environment(environment, &change.apply.script)), ""),
         None => (Quality::Exact, bytes(&change.apply.script), ""),
     };
     Way { quality, keep: Bytes::default(), script, takes_record: false, by_user: change.apply.by_user, why: why.to_owned() }

@@ -256,7 +256,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         }
     }
     let question = match act.probe(&around) {
-        Question::Ask(script) if module.runs_user_text => Question::Ask(with_environment(&environment, &script)),
+        Question::Ask(script) if module.sees_environment => Question::Ask(with_environment(&environment, &script)),
         Question::Run(script) => Question::Run(with_environment(&environment, &script)),
         other => other,
     };

@@ -51,6 +51,12 @@ impl Change {
             effect: Effect::Change,
         }
     }
+
+    /// Whether it and its undo see the task's `environment`: what a user wrote, and every tool that may reach out, such as
+    /// a package manager behind a proxy.
+    pub fn sees_environment(&self) -> bool {
+        self.apply.by_user || self.apply.group
+    }
 }
 
 /// What is run on the host.

@@ -1,37 +1,71 @@
 //! Which modules there are, without knowing them: the list is passed in by whoever does.
 
+use std::marker::PhantomData;
+
 use schemars::Schema;
 
 use super::{Act, Module};
-use crate::diag::{Diagnostic, Entry, Key, Kind, Node, decode_with};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, SourceId, decode_with};
 use crate::remote::Library;
 
 /// One module, as playbook, engine and manual see it.
 #[derive(Clone, Copy)]
 pub struct Registration {
     pub name: &'static str,
-    pub main: Option<&'static str>,
     pub free_form: bool,
     pub runs_user_text: bool,
+    /// Its question and its change see the task's `environment`.
+    pub sees_environment: bool,
     pub expressions: &'static [&'static str],
-    pub schema: fn() -> Schema,
+    reader: &'static dyn Reader,
+}
+
+/// What reads the arguments of a module, and knows what may stand in them.
+pub trait Reader: Sync {
+    /// The argument that a bare text stands for.
+    fn main(&'static self) -> Option<&'static str>;
+    fn schema(&'static self) -> Schema;
     /// Every shell library that its scripts may use.
-    pub libraries: fn() -> Vec<&'static Library>,
-    read: fn(&Node, &mut Vec<Diagnostic>) -> Option<Box<dyn Act>>,
+    fn libraries(&self) -> Vec<&'static Library>;
+    fn read(&'static self, arguments: &Node, problems: &mut Vec<Diagnostic>) -> Option<Box<dyn Act>>;
+}
+
+/// A module whose arguments are a Rust type.
+struct Typed<M>(PhantomData<fn() -> M>);
+
+impl<M: Module> Reader for Typed<M> {
+    fn main(&'static self) -> Option<&'static str> {
+        M::MAIN
+    }
+
+    fn schema(&'static self) -> Schema {
+        schemars::schema_for!(M)
+    }
+
+    fn libraries(&self) -> Vec<&'static Library> {
+        M::PROBE_LIBRARIES.iter().chain(M::APPLY_LIBRARIES).copied().collect()
+    }
+
+    fn read(&'static self, arguments: &Node, problems: &mut Vec<Diagnostic>) -> Option<Box<dyn Act>> {
+        read::<M>(arguments, problems)
+    }
 }
 
 /// The entry of a module in the list.
 pub const fn registration<M: Module>() -> Registration {
     Registration {
         name: M::NAME,
-        main: M::MAIN,
         free_form: M::FREE_FORM,
         runs_user_text: M::RUNS_USER_TEXT,
+        sees_environment: M::RUNS_USER_TEXT,
         expressions: M::EXPRESSIONS,
-        schema: || schemars::schema_for!(M),
-        libraries: || M::PROBE_LIBRARIES.iter().chain(M::APPLY_LIBRARIES).copied().collect(),
-        read: read::<M>,
+        reader: const { &Typed::<M>(PhantomData) },
     }
+}
+
+/// The entry of a module that is described by a text.
+pub const fn described(name: &'static str, reader: &'static dyn Reader) -> Registration {
+    Registration { name, free_form: false, runs_user_text: false, sees_environment: true, expressions: &[], reader }
 }
 
 fn read<M: Module>(arguments: &Node, problems: &mut Vec<Diagnostic>) -> Option<Box<dyn Act>> {
@@ -40,18 +74,23 @@ fn read<M: Module>(arguments: &Node, problems: &mut Vec<Diagnostic>) -> Option<B
     if let Err(error) = module.check() {
         // What is known later may well be right.
         if !has_later(arguments) {
-            let text = error.to_string();
-            let (message, help) = text.split_once(" | ").unwrap_or((&text, ""));
-            let mut diagnostic = Diagnostic::error("arguments", &arguments.span, message);
-            diagnostic.help = (!help.is_empty()).then(|| help.to_owned());
-            problems.push(diagnostic);
+            problems.push(refusal(arguments, &error.to_string()));
             return None;
         }
     }
     Some(Box::new(module))
 }
 
-fn has_later(node: &Node) -> bool {
+/// Why arguments are refused. What follows ` | ` is the help line.
+pub fn refusal(arguments: &Node, text: &str) -> Diagnostic {
+    let (message, help) = text.split_once(" | ").unwrap_or((text, ""));
+    let mut diagnostic = Diagnostic::error("arguments", &arguments.span, message);
+    diagnostic.help = (!help.is_empty()).then(|| help.to_owned());
+    diagnostic
+}
+
+/// Whether anything in the arguments is only known later.
+pub fn has_later(node: &Node) -> bool {
     match &node.kind {
         Kind::Later => true,
         Kind::List(items) => items.iter().any(has_later),
@@ -63,12 +102,21 @@ fn has_later(node: &Node) -> bool {
 impl Registration {
     /// Reads the arguments of a task. All problems go to `problems`.
     pub fn read(&self, arguments: &Node, problems: &mut Vec<Diagnostic>) -> Option<Box<dyn Act>> {
-        (self.read)(&self.table(arguments), problems)
+        self.reader.read(&self.table(arguments), problems)
+    }
+
+    /// The argument that a bare text stands for.
+    pub fn main(&self) -> Option<&'static str> {
+        self.reader.main()
+    }
+
+    pub fn schema(&self) -> Schema {
+        self.reader.schema()
     }
 
     /// The arguments as a table: a bare text stands for the main argument.
     pub fn table(&self, arguments: &Node) -> Node {
-        match (&arguments.kind, self.main) {
+        match (&arguments.kind, self.main()) {
             (Kind::Table(_), _) | (_, None) => arguments.clone(),
             (_, Some(main)) => {
                 let key = Key { name: main.to_owned(), span: arguments.span.clone() };
@@ -78,21 +126,37 @@ impl Registration {
     }
 }
 
+/// Makes a module of the text of its file, which has this name. All problems go to `problems`.
+pub type Describe = fn(name: &'static str, text: &str, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Registration>;
+
 /// All modules that a playbook may name.
 #[derive(Clone, Copy)]
-pub struct Registry(pub &'static [Registration]);
+pub struct Registry {
+    pub modules: &'static [Registration],
+    pub describe: Describe,
+}
 
 impl Registry {
     pub fn find(&self, name: &str) -> Option<&'static Registration> {
-        self.0.iter().find(|one| one.name == name)
+        self.modules.iter().find(|one| one.name == name)
     }
 
     /// A shell library by its name.
     pub fn library(&self, name: &str) -> Option<&'static Library> {
-        self.0.iter().flat_map(|one| (one.libraries)()).find(|library| library.name == name)
+        self.modules.iter().flat_map(|one| one.reader.libraries()).find(|library| library.name == name)
     }
 
     pub fn names(&self) -> impl Iterator<Item = &'static str> {
-        self.0.iter().map(|one| one.name)
+        self.modules.iter().map(|one| one.name)
+    }
+
+    /// With more modules. They stay until the program ends, as everything does that refers to them.
+    #[must_use]
+    pub fn with(self, more: Vec<Registration>) -> Self {
+        if more.is_empty() {
+            return self;
+        }
+        let modules: Vec<Registration> = self.modules.iter().copied().chain(more).collect();
+        Self { modules: modules.leak(), ..self }
     }
 }

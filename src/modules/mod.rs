@@ -28,6 +28,7 @@ mod lineinfile;
 mod locale_gen;
 mod modprobe;
 mod mount;
+mod own;
 mod package;
 mod pam_limits;
 mod ping;
@@ -54,7 +55,7 @@ mod yum_repository;
 use crate::module::{Registry, registration};
 
 /// Every module, in the order of the manual.
-pub static ALL: Registry = Registry(&[
+pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<alternatives::Alternatives>(),
     registration::<apt_repository::AptRepository>(),
     registration::<assemble::Assemble>(),
@@ -98,5 +99,6 @@ pub static ALL: Registry = Registry(&[
     registration::<uri::Uri>(),
     registration::<user::User>(),
     registration::<wait_for::WaitFor>(),
+    own::embedded!("xattr"),
     registration::<yum_repository::YumRepository>(),
-]);
+] };

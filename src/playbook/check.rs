@@ -113,7 +113,7 @@ pub fn variable_name(name: &str, node: &Node, problems: &mut Vec<Diagnostic>) {
 
 /// The arguments of a module: templates must compile, and whatever has none must fit its type.
 pub fn arguments(module: &'static Registration, arguments: &Node, problems: &mut Vec<Diagnostic>) {
-    if !matches!(arguments.kind, Kind::Table(_)) && module.main.is_none() {
+    if !matches!(arguments.kind, Kind::Table(_)) && module.main().is_none() {
         let diagnostic = Diagnostic::error("arg-type", &arguments.span, format!("`{}` must be a table of parameters", module.name));
         problems.push(diagnostic.label(format!("this is {}", arguments.what())).help(format!("write `{} = {{ … }}`; `mutate modules {}` is the manual", module.name, module.name)));
         return;

@@ -13,7 +13,7 @@ const DEPTH_LIMIT: usize = 16;
 pub fn load(paths: &[PathBuf], registry: Registry, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Vec<Playbook> {
     let mut playbooks = Vec::new();
     for path in paths {
-        let mut files = Files { sources, underway: Vec::new() };
+        let mut files = Files { sources, underway: Vec::new(), modules: Vec::new() };
         let shown = path.display().to_string();
         if let Some(tree) = files.open(path, None, problems) {
             let folder = path.parent().map(Path::to_owned).unwrap_or_default();
@@ -27,15 +27,22 @@ pub fn load(paths: &[PathBuf], registry: Registry, sources: &mut Sources, proble
 /// A playbook from text that is no file, such as one made from the command line.
 pub fn from_text(name: &str, text: &str, registry: Registry, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Vec<Playbook> {
     let tree = parse(sources.add(name, text), text, problems);
-    let mut files = Files { sources, underway: Vec::new() };
+    let mut files = Files { sources, underway: Vec::new(), modules: Vec::new() };
     let plays = read::plays(&tree, Path::new(""), registry, &mut files, problems);
     vec![Playbook { path: name.to_owned(), plays }]
+}
+
+/// The registry with the modules that are described in `modules` beside a playbook of this folder.
+pub fn registry_of(folder: &Path, registry: Registry, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Registry {
+    Files { sources, underway: Vec::new(), modules: Vec::new() }.modules(&folder.join("modules"), registry, problems)
 }
 
 /// The files that are being read, each within the one before.
 pub struct Files<'a> {
     sources: &'a mut Sources,
     underway: Vec<PathBuf>,
+    /// Folders whose modules have been read.
+    modules: Vec<PathBuf>,
 }
 
 impl Files<'_> {
@@ -72,6 +79,40 @@ impl Files<'_> {
                 None
             }
         }
+    }
+
+    /// The registry with the modules that `NAME.toml` of this folder describe, if there is such a folder.
+    pub fn modules(&mut self, folder: &Path, registry: Registry, problems: &mut Vec<Diagnostic>) -> Registry {
+        let Ok(entries) = std::fs::read_dir(folder) else { return registry };
+        let identity = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+        if self.modules.contains(&identity) {
+            return registry;
+        }
+        self.modules.push(identity);
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
+        paths.sort();
+        let mut more = Vec::new();
+        for path in paths {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let refuse = |message: String, help: &str| Diagnostic::general("module", message).help(help);
+            let is_name = name.starts_with(|letter: char| letter.is_ascii_lowercase()) && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            if !is_name {
+                problems.push(refuse(format!("`{}` cannot be the name of a module", path.display()), "name the file with small letters, digits and `_`, such as `feature_flag.toml`"));
+                continue;
+            }
+            if registry.find(&name).is_some() || super::keywords::TASK.contains(&name.as_str()) {
+                problems.push(refuse(format!("`{}` describes a module `{name}`, but that name has a meaning already", path.display()), "give it another name"));
+                continue;
+            }
+            match read_source(&path) {
+                Ok(text) => {
+                    let source = self.sources.add(path.display().to_string(), text.clone());
+                    more.extend((registry.describe)(name.leak(), &text, source, problems));
+                }
+                Err(reason) => problems.push(Diagnostic::general("read", format!("`{}` cannot be read: {reason}", path.display()))),
+            }
+        }
+        registry.with(more)
     }
 
     pub fn close(&mut self) {

@@ -14,7 +14,7 @@ use crate::module::Registration;
 use crate::template::Layer;
 
 pub use check::{Collectors, collectors};
-pub use load::{from_text, load};
+pub use load::{from_text, load, registry_of};
 
 /// A file of plays, with everything that it includes.
 #[derive(Debug)]

@@ -31,6 +31,7 @@ struct Around {
 
 /// The plays of a file.
 pub fn plays(tree: &Node, folder: &Path, registry: Registry, files: &mut Files<'_>, problems: &mut Vec<Diagnostic>) -> Vec<Play> {
+    let registry = files.modules(&folder.join("modules"), registry, problems);
     let mut reader = Reader { registry, files, problems, handlers: Vec::new(), handler_files: Vec::new() };
     let result = reader.plays(tree, folder);
     reader.files.close();
@@ -441,6 +442,7 @@ impl Reader<'_, '_> {
         };
         let mut inner = around.clone();
         inner.role = Some(folder.clone());
+        self.registry = self.files.modules(&folder.join("modules"), self.registry, self.problems);
         let defaults = folder.join("defaults.toml");
         if self.files.exists(&defaults) {
             inner.role_defaults.extend(self.variable_file(&defaults, Some(place)));

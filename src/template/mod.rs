@@ -4,6 +4,7 @@
 //! is not there is an error. A [`Scope`] tells a value that is missing from one that only a run can tell.
 
 mod filters;
+mod own;
 mod scope;
 
 use std::collections::HashMap;
@@ -14,6 +15,7 @@ use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior, Va
 
 use crate::diag::{Kind, Node};
 
+pub use own::{Manner, own_condition, own_names, own_value, plain, sh_text};
 pub use scope::{Entry, Filled, Later, Layer, Scope, later};
 
 /// Steps that one template may take before it is taken for endless.
