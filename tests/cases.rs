@@ -152,6 +152,7 @@ pages! {
     shell,
     slurp,
     stat,
+    synchronize,
     talk,
     template,
     unarchive,

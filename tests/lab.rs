@@ -425,3 +425,32 @@ fn the_controller_is_killed_and_nothing_is_lost() {
         }
     }
 }
+
+#[test]
+fn a_host_is_started_again_where_it_needs_it_and_the_run_goes_on() {
+    let Some(lab) = Lab::new() else { return };
+    let all = ["deb3", "bb1", "rpm1", "zyp1", "pac1"];
+    let tasks = "[[task]]\nreboot = {}\n[[task]]\nshell = { cmd = \"cat /proc/sys/kernel/random/boot_id\", probe = true }\n[[task]]\ncopy = { content = \"x\", dest = \"/root/after\" }\n";
+    let path = lab.folder.path().join("reboot.toml");
+    std::fs::write(&path, format!("hosts = \"{}\"\n{tasks}", all.join(","))).expect("the playbook is written");
+    let path = path.display().to_string();
+    let boots = || all.map(|host| lab.on(host, "cat /proc/sys/kernel/random/boot_id").trim().to_owned());
+    for host in all {
+        lab.on(host, "touch /run/reboot-required; rm -f /root/after");
+    }
+    let before = boots();
+    let check = lab.run(&["apply", "--check", &path]);
+    let first = lab.run(&["apply", &path]);
+    let after = boots();
+    for (at, host) in all.iter().enumerate() {
+        assert_eq!((&check["hosts"][host]["steps"][0]["outcome"], &first["hosts"][host]["steps"][0]["outcome"]), (&"changed".into(), &"changed".into()), "{first:#}");
+        assert!(before[at] != after[at] && !after[at].is_empty(), "{host}: the same boot");
+        let said = first["hosts"][host]["steps"][1]["stdout"].as_str().unwrap_or_default().trim();
+        assert_eq!(said, after[at], "{host}: the next task ran before the host had gone down");
+    }
+    assert_eq!(lab.run(&["apply", &path])["totals"]["changed"], 0, "nothing needs it any more");
+    assert_eq!(boots(), after);
+    let lame = lab.play("[[task]]\nreboot = { only_if_needed = false, reboot_command = \"true\", reboot_timeout = \"3s\" }\n");
+    let message = steps(&lame, "deb1")[0]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("not back within 3 s: it did not go down"), "{lame:#}");
+}

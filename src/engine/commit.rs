@@ -6,10 +6,10 @@ use super::handlers::handler_id;
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
 use super::walk::{Decided, Halt, Walker, Work};
-use super::confirm::Watched;
+use super::confirm::{Fall, Watched};
 use crate::event::{Intent, Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
-use crate::remote::wire::Lock;
+use crate::remote::wire::{End, Lock};
 use crate::remote::{Frame, FrameResult, Guarded, HostFailure, Library, Outcome as Came, Verb};
 use crate::shell::{Pattern, Script};
 use crate::template::Filled;
@@ -146,7 +146,7 @@ impl Walker {
                     }
                     is_watched |= watched.is_some();
                     frames.push(frame);
-                    let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some();
+                    let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some() || change.reboot.is_some();
                     user = Some(wanted.clone());
                     if let Some(watched) = watched {
                         self.watched.insert(seq, watched);
@@ -180,6 +180,20 @@ impl Walker {
                         break;
                     }
                 }
+                Judged::Download(change) => {
+                    // What is changed before it may change the file.
+                    if !frames.is_empty() {
+                        break;
+                    }
+                    let (user, limit, folder) = (ready.user.clone(), ready.limit, ready.bound.task.folder.clone());
+                    let is_check = self.is_check(ready);
+                    let ending = self.bring(&user, &change, &folder, is_check, limit).await?;
+                    let fails = ending.outcome == Outcome::Failed;
+                    planned.push(Planned::Here(Box::new(ending)));
+                    if fails {
+                        break;
+                    }
+                }
                 Judged::AskAgain => {
                     if frames.is_empty() {
                         if let Some(Work::Ready(ready)) = self.todo.get_mut(at) {
@@ -200,6 +214,12 @@ impl Walker {
                 let results = self.fly_heard(user, frames).await?;
                 if is_watched {
                     self.confirm(user, &results).await;
+                }
+                let last = results.last().filter(|last| matches!(&last.outcome, Came::Ended(done) if done.end == End::Ran || done.end == End::Changed));
+                if let (Some(last), Some(reboot)) = (last, changes.last().and_then(Option::as_ref).and_then(|change| change.reboot.as_ref()))
+                    && let Err(message) = self.wait_for_boot(user, reboot).await
+                {
+                    self.falls.insert(last.seq, Fall::Left(message));
                 }
                 Some(results)
             }
@@ -374,6 +394,7 @@ impl Walker {
                 }
                 Judged::InPlace(Box::new(ending))
             }
+            Ok(Verdict::Differs(change)) if change.download.is_some() => Judged::Download(change),
             Ok(Verdict::Differs(change)) if is_check => {
                 let (outcome, message) = match change.effect {
                     Effect::Change => (Outcome::Changed, ""),
@@ -397,6 +418,9 @@ impl Walker {
 
     /// The frame that makes a change, and what the host would take back by itself.
     fn change_frame(&self, ready: &Ready, change: &Change) -> Result<(Frame, Option<Watched>), String> {
+        if self.would_reboot_itself(change.reboot.as_ref()) {
+            return Err("this would start the controller itself again, and end this run".into());
+        }
         let probe = match &ready.question {
             Question::Ask(script) => script.clone(),
             _ => Script::default(),
@@ -449,6 +473,8 @@ pub(super) enum Judged {
     Here(Box<Ending>),
     InPlace(Box<Ending>),
     Change(Box<Change>),
+    /// A file comes here, and nothing changes on the host.
+    Download(Box<Change>),
     /// The answer is missing, or too old to be trusted.
     AskAgain,
 }

@@ -3,16 +3,19 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
 use super::beneath::{Draft, local_parts};
 use super::prepare::HostPlan;
 use super::schedule::{in_order, shared, side_by_side, summed, tell, tell_start};
+use super::settle::Ending;
+use super::step::UserKey;
 use super::walk::{Halt, Walker, stopping};
 use super::Input;
 use crate::event::{Event, Outcome, RunEnd, Step, exit_code};
+use crate::module::Change;
 use crate::remote::{Become, HostFailure, Stop, download};
 
 /// Which files to fetch, and where to.
@@ -96,6 +99,75 @@ async fn all(walker: &mut Walker, wanted: &Fetch) -> Result<(), Halt> {
         walker.tell(Event::Step(Box::new(step)));
     }
     Ok(())
+}
+
+impl Walker {
+    /// Brings the file of a task here, unless one of the same content is there.
+    pub(super) async fn bring(&mut self, user: &UserKey, change: &Change, folder: &Path, is_check: bool, limit: Duration) -> Result<Ending, Halt> {
+        let Some(wanted) = &change.download else { return Ok(Ending::new(Outcome::Ok)) };
+        let path = String::from_utf8_lossy(&wanted.path).into_owned();
+        let (root, place) = match at(&self.name, &path, &folder.join(&wanted.dest), wanted.flat, wanted.dest.ends_with('/')) {
+            Ok(found) => found,
+            Err(reason) => return Ok(Ending::failed(reason)),
+        };
+        let shown = root.join(&place).display().to_string();
+        let report = change.report.clone().with("dest", shown.as_str());
+        let (there, sha256) = (root.join(&place), wanted.sha256.clone());
+        let is_same = tokio::task::spawn_blocking(move || sha256_of(&there).is_some_and(|found| found == sha256)).await.unwrap_or(false);
+        if is_same {
+            return Ok(Ending::new(Outcome::Ok).report(report));
+        }
+        if is_check {
+            return Ok(Ending::new(Outcome::Changed).message(format!("to {shown}")).report(report));
+        }
+        let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
+        let bringing = async {
+            let here = |error: std::io::Error| HostFailure::Download(format!("`{shown}` cannot be written: {error}"));
+            let mut draft = Draft::begin(&root, &place).map_err(here)?;
+            let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
+            download(link, other.as_ref(), &wanted.path, |bytes| draft.write(bytes), stopping(self.stop.clone())).await?;
+            draft.finish().map_err(here)
+        };
+        let brought = tokio::time::timeout(limit, bringing).await;
+        match brought {
+            Ok(Ok(_)) => Ok(Ending::new(Outcome::Changed).message(format!("to {shown}")).report(report)),
+            Ok(Err(HostFailure::Download(reason))) => Ok(Ending::failed(reason)),
+            Ok(Err(HostFailure::Interrupted)) => Err(Halt::Stopped),
+            Ok(Err(other)) => Err(Halt::Host(other)),
+            Err(_) => Ok(Ending::failed(format!("the file was not here within {} s", limit.as_secs()))),
+        }
+    }
+}
+
+/// The folder that is written to, and the place of the file in it.
+fn at(host: &str, path: &str, dest: &Path, flat: bool, is_folder: bool) -> Result<(PathBuf, PathBuf), String> {
+    if !flat {
+        return Ok((dest.to_owned(), Fetch::place(host, path)?));
+    }
+    let name = if is_folder { path.rsplit('/').next().map(PathBuf::from) } else { dest.file_name().map(PathBuf::from) };
+    let name = name.filter(|name| !name.as_os_str().is_empty()).ok_or_else(|| format!("`{}` names no file", dest.display()))?;
+    let root = if is_folder { dest.to_owned() } else { dest.parent().map(Path::to_owned).unwrap_or_default() };
+    // `.` rather than nothing, for a file beside the playbook.
+    Ok((if root.as_os_str().is_empty() { PathBuf::from(".") } else { root }, name))
+}
+
+/// SHA-256 of a plain file, in hexadecimal.
+fn sha256_of(path: &Path) -> Option<String> {
+    use sha2::Digest as _;
+    use std::io::Read as _;
+    if !std::fs::symlink_metadata(path).ok()?.is_file() {
+        return None;
+    }
+    let mut file = std::fs::File::open(path).ok()?;
+    let mut hash = sha2::Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer).ok()? {
+            0 => break,
+            length => hash.update(&buffer[..length]),
+        }
+    }
+    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 async fn one(walker: &Walker, user: Option<&Become>, path: &str, folder: &Path) -> Result<(Outcome, String), HostFailure> {

@@ -207,7 +207,8 @@ impl Walker {
         };
         ending = ending.change(change);
         let left_something = matches!(done.end, End::Failed | End::Unconverged) && !change.apply.by_user && super::record::has_left_something(ready, done);
-        if done.end == End::Changed || left_something {
+        // A host that was started again has nothing to go back to.
+        if done.end == End::Changed && change.reboot.is_none() || left_something {
             ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes(), self.confirm_limit(ready))));
         }
         ending.status = done.status;

@@ -18,6 +18,7 @@ mod look;
 mod planned;
 mod prepare;
 mod queue;
+mod reboot;
 mod record;
 mod resolve;
 mod rollback;

@@ -384,7 +384,7 @@ impl Check<'_> {
                 self.either_or -= 1;
             }
             Body::Module { module, arguments } => self.module(task, module, arguments, bindings),
-            Body::FlushHandlers | Body::EndPlay => {
+            Body::FlushHandlers | Body::EndPlay | Body::ResetConnection | Body::ClearFacts => {
                 let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
                 if let Err((node, trouble)) = step::all_hold(&scope, &task.when) {
                     self.report(&node, trouble.message, trouble.help);

@@ -60,8 +60,41 @@ impl Walker {
                 self.todo.pop_front();
                 if self.applies(&task).await? { Err(Halt::EndPlay) } else { Ok(()) }
             }
+            Body::ResetConnection => {
+                self.todo.pop_front();
+                if self.applies(&task).await? {
+                    self.hang_up().await;
+                }
+                Ok(())
+            }
+            Body::ClearFacts => {
+                self.todo.pop_front();
+                if self.applies(&task).await? {
+                    self.forget_facts(|_| true);
+                }
+                Ok(())
+            }
             _ => self.gather_for_front().await,
         }
+    }
+
+    /// Gives the lock back and closes the connection. What comes next logs in anew.
+    pub(super) async fn hang_up(&mut self) {
+        self.release().await;
+        for shell in std::mem::take(&mut self.shells).into_values() {
+            shell.close().await;
+        }
+        if let Some(link) = self.link.take() {
+            link.close().await;
+        }
+        // The shells that remembered the answers are gone.
+        self.forget_answers(0);
+    }
+
+    /// Facts that are to be asked for again.
+    pub(super) fn forget_facts(&mut self, is_old: impl Fn(&str) -> bool) {
+        self.facts.retain(|name, _| !is_old(name));
+        self.facts_layer = Arc::new(facts_layer(&self.facts));
     }
 
     /// Whether the conditions of a task that is no step hold; facts that they need are gathered first.

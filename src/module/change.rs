@@ -1,6 +1,7 @@
 //! What a module wants to be done to a host.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::{Content, Report};
 use crate::shell::{Pattern, Script};
@@ -24,6 +25,36 @@ pub struct Change {
     pub again: Option<Again>,
     pub report: Report,
     pub effect: Effect,
+    /// It starts the host again, and is done when that is back.
+    pub reboot: Option<Reboot>,
+    /// It is no change of the host: a file comes from there.
+    pub download: Option<Download>,
+}
+
+/// A file that comes to the controller.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Download {
+    /// Absolute path on the host.
+    pub path: Vec<u8>,
+    /// Of its content, in hexadecimal.
+    pub sha256: String,
+    /// As the user wrote it, relative to the file that names it.
+    pub dest: String,
+    /// `dest` is the file itself, or its folder; else the folder below which each host has its own.
+    pub flat: bool,
+}
+
+/// What to wait for after a host was told to start again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reboot {
+    /// What tells the boot that ends, from `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+    /// Longest time until it is back.
+    pub limit: Duration,
+    /// How long to wait after that.
+    pub after: Duration,
+    /// Shell command that must succeed before it counts as back.
+    pub test: Option<String>,
 }
 
 /// A pre-image of what a change has made: taken before the change is undone, and put back when that is undone.
@@ -49,6 +80,8 @@ impl Change {
             again: None,
             report: Report::default(),
             effect: Effect::Change,
+            reboot: None,
+            download: None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::shell::Script;
 
 pub use answer::Answer;
 pub use args::{Lasting, Mode, OneOrMany, Path, Presence};
-pub use change::{Action, Again, Change, Effect, Undo, Upload};
+pub use change::{Action, Again, Change, Download, Effect, Reboot, Undo, Upload};
 pub use registry::{Reader, Registration, Registry, described, has_later, refusal, registration};
 
 /// A question that a module asks before anything is changed.

@@ -14,6 +14,7 @@ mod data_file;
 mod debug;
 mod expression;
 mod fail;
+mod fetch;
 mod file;
 mod find;
 mod get_url;
@@ -31,7 +32,10 @@ mod mount;
 mod own;
 mod package;
 mod pam_limits;
+mod pause;
 mod ping;
+mod raw;
+mod reboot;
 mod replace;
 mod script;
 mod service;
@@ -40,6 +44,7 @@ mod shell;
 mod slurp;
 mod stat;
 mod sudoers;
+mod synchronize;
 mod sysctl;
 mod systemd_unit;
 mod template;
@@ -68,6 +73,7 @@ pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<data_file::DataFile>(),
     registration::<debug::Debug>(),
     registration::<fail::Fail>(),
+    registration::<fetch::Fetch>(),
     registration::<file::File>(),
     registration::<find::Find>(),
     registration::<get_url::GetUrl>(),
@@ -82,7 +88,10 @@ pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<mount::Mount>(),
     registration::<package::Package>(),
     registration::<pam_limits::PamLimits>(),
+    registration::<pause::Pause>(),
     registration::<ping::Ping>(),
+    registration::<raw::Raw>(),
+    registration::<reboot::Reboot>(),
     registration::<replace::Replace>(),
     registration::<script::Script>(),
     registration::<service::Service>(),
@@ -91,6 +100,7 @@ pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<slurp::Slurp>(),
     registration::<stat::Stat>(),
     registration::<sudoers::Sudoers>(),
+    registration::<synchronize::Synchronize>(),
     registration::<sysctl::Sysctl>(),
     registration::<systemd_unit::SystemdUnit>(),
     registration::<template::Template>(),

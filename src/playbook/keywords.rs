@@ -95,6 +95,8 @@ pub enum Meta {
     EndHost,
     EndPlay,
     Noop,
+    ResetConnection,
+    ClearFacts,
 }
 
 /// The keywords of a play, as they are written.

@@ -152,6 +152,10 @@ pub enum Body {
     FlushHandlers,
     /// Ends the play for this host; handlers that have been notified stay pending.
     EndPlay,
+    /// Logs in anew for what follows, such as after the user came into another group.
+    ResetConnection,
+    /// Facts are asked for again where they are used.
+    ClearFacts,
 }
 
 impl std::fmt::Debug for Registration {

@@ -393,6 +393,8 @@ impl Reader<'_, '_> {
             "meta" => match keys.meta? {
                 Meta::FlushHandlers => Body::FlushHandlers,
                 Meta::EndHost | Meta::EndPlay => Body::EndPlay,
+                Meta::ResetConnection => Body::ResetConnection,
+                Meta::ClearFacts => Body::ClearFacts,
                 Meta::Noop => Body::Block { tasks: Vec::new(), rescue: Vec::new(), always: Vec::new() },
             },
             name => {

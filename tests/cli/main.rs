@@ -5,6 +5,7 @@ mod fleet;
 
 mod adhoc;
 mod faults;
+mod fetched;
 mod flights;
 mod guards;
 mod kept;

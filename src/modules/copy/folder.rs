@@ -14,7 +14,7 @@ use crate::modules::file::{
     INLINE_BYTES, Kind, Look, NEW_FILE, NEW_FOLDER, Properties, folder_of, missing_parent, upload_path,
 };
 use crate::sh;
-use crate::shell::{Pattern, Script, printf_argument};
+use crate::shell::{Pattern, Script, glob, printf_argument};
 
 /// Entries in one call: so many that processes are few, so few that a shell handles the words with ease.
 const AT_ONCE: usize = 100;
@@ -27,6 +27,8 @@ pub struct Tree<'a> {
     files: Properties<'a>,
     folders: Properties<'a>,
     replaces: bool,
+    /// What is on the host and not here goes; what these patterns name is left alone on both sides.
+    deletes: Option<&'a [String]>,
     /// The folder itself first, every folder before what is in it.
     entries: Vec<Entry<'a>>,
 }
@@ -64,8 +66,26 @@ impl<'a> Tree<'a> {
         let mut wanted: Vec<Entry> = entries.iter().filter(|entry| !entry.path.is_empty()).map(Entry::from).collect();
         wanted.sort_by_key(|entry| entry.path);
         wanted.insert(0, Entry { path: b"", what: What::Folder });
-        Self { root, files, folders, replaces, entries: wanted }
+        Self { root, files, folders, replaces, deletes: None, entries: wanted }
     }
+
+    /// The same without what a pattern names and, where `deletes`, without anything on the host that is not here.
+    #[must_use]
+    pub fn mirrored(mut self, exclude: &'a [String], deletes: bool) -> Self {
+        self.entries.retain(|entry| !is_excluded(entry.path, exclude));
+        self.deletes = deletes.then_some(exclude);
+        self
+    }
+}
+
+/// Whether a path, or a folder that it is in, is named by a pattern: by its name or, with a slash in it, by its path from the
+/// top of the folder. `*` stands for any text, slashes too, as in `find`.
+fn is_excluded(path: &[u8], exclude: &[String]) -> bool {
+    let parts: Vec<&[u8]> = path.split(|&byte| byte == b'/').collect();
+    exclude.iter().map(|pattern| pattern.trim_end_matches('/')).any(|pattern| match pattern.strip_prefix('/').or(pattern.contains('/').then_some(pattern)) {
+        Some(from_top) => (1..=parts.len()).any(|count| glob(from_top.as_bytes(), &parts[..count].join(&b'/'))),
+        None => parts.iter().any(|part| glob(pattern.as_bytes(), part)),
+    })
 }
 
 impl Tree<'_> {
@@ -92,6 +112,22 @@ impl Tree<'_> {
             }
             script = script.then(&Script::call(words));
         }
+        if let Some(exclude) = self.deletes {
+            let mut names: Vec<u8> = Vec::new();
+            for entry in self.entries.iter().filter(|entry| !entry.path.is_empty()) {
+                names.extend([b"./", entry.path, b"\n"].concat());
+            }
+            let mut words = vec!["copy_more".to_owned(), Content::new(names).sha256];
+            for pattern in exclude.iter().map(|pattern| pattern.trim_end_matches('/')) {
+                // `find` knows more signs than these two.
+                let plain = pattern.replace('\\', "\\\\").replace('[', "\\[");
+                match plain.strip_prefix('/').or(plain.contains('/').then_some(plain.as_str())) {
+                    Some(from_top) => words.extend(["path".to_owned(), format!("./{from_top}")]),
+                    None => words.extend(["name".to_owned(), plain]),
+                }
+            }
+            script = script.then(&sh!("{} || exit", Script::call(words)));
+        }
         script.then(&sh!("printf 'end %s\\n' {}", self.entries.len()))
     }
 
@@ -107,14 +143,23 @@ impl Tree<'_> {
             bail!("the name `{}` holds a newline, so it cannot be copied with its folder", odd.path.escape_ascii());
         }
         let differing = self.differing(answer)?;
-        if differing.is_empty() {
+        let surplus = self.surplus(answer)?;
+        if differing.is_empty() && surplus.is_empty() {
             return Ok(Verdict::in_place());
         }
         let mut work = Work::new(self);
         for (entry, look) in &differing {
             work.add(entry, look)?;
         }
-        let from = format!("{} of {} entries differ", differing.len(), self.entries.len());
+        for path in &surplus {
+            work.remove(path);
+        }
+        let differ = format!("{} of {} entries differ", differing.len(), self.entries.len());
+        let from = match (differing.len(), surplus.len()) {
+            (_, 0) => differ,
+            (0, more) => format!("{more} more than wanted"),
+            (_, more) => format!("{differ}, {more} more than wanted"),
+        };
         Ok(Verdict::differs(work.change(from, answer)))
     }
 
@@ -125,7 +170,7 @@ impl Tree<'_> {
             bail!("{}", text.trim_end().lines().last().unwrap_or_default());
         }
         let mut differing = Vec::new();
-        for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ")) {
+        for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ") && !line.starts_with(b"more ")) {
             let mut fields = line.splitn(2, |&byte| byte == b' ');
             let number = fields.next().and_then(|number| std::str::from_utf8(number).ok()?.parse::<usize>().ok());
             let Some(entry) = number.and_then(|number| self.entries.get(number)) else {
@@ -135,6 +180,18 @@ impl Tree<'_> {
             differing.push((entry, Look::read(&Answer { status: 0, stdout, remark: Vec::new() })?));
         }
         Ok(differing)
+    }
+
+    /// What is on the host and not wanted, what is in a folder before the folder.
+    fn surplus(&self, answer: &Answer) -> Result<Vec<Vec<u8>>> {
+        if self.deletes.is_none() {
+            return Ok(Vec::new());
+        }
+        let wanted: std::collections::HashSet<&[u8]> = self.entries.iter().map(|entry| entry.path).collect();
+        let lines = answer.bytes()?.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"more ./"));
+        let mut surplus: Vec<Vec<u8>> = lines.filter(|path| !path.is_empty() && !wanted.contains(path)).map(|path| self.absolute(path)).collect();
+        surplus.sort_unstable_by(|left, right| right.cmp(left));
+        Ok(surplus)
     }
 
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
@@ -219,6 +276,13 @@ impl<'a> Work<'a> {
         self.listed.push(format!("{sign}{shown}\n"));
         self.touched.push(path);
         Ok(())
+    }
+
+    /// What nobody wants goes.
+    fn remove(&mut self, path: &[u8]) {
+        self.rest.push(sh!("file_absent {}", path));
+        self.listed.push(format!("-{}\n", String::from_utf8_lossy(path)));
+        self.touched.push(path.to_vec());
     }
 
     fn set_properties(&mut self, path: &[u8], properties: &Properties, look: &Look) {

@@ -197,9 +197,9 @@ pub fn read(module: &str, params: &IndexMap<String, Param>, table: &Node, proble
     }
     for entry in table.entries().iter().filter(|entry| !params.contains_key(&entry.key.name)) {
         let name = entry.key.name.as_str();
-        let mut diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown parameter of `{module}` `{name}`")).suggest(name, params.keys().map(String::as_str));
+        let mut diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown parameter `{name}` of `{module}`")).suggest(name, params.keys().map(String::as_str));
         if diagnostic.help.is_none() {
-            diagnostic.help = Some(format!("it takes {}", params.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")));
+            diagnostic.help = Some(format!("known here: {}", params.keys().map(String::as_str).collect::<Vec<_>>().join(", ")));
         }
         problems.push(diagnostic);
     }
