@@ -1,6 +1,7 @@
 //! `unarchive`: what is in an archive of the controller lies in a folder of the host.
 
 mod read;
+mod remote;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,22 +11,29 @@ use serde::Deserialize;
 
 use super::copy::{TREE_CHANGE, TREE_LOOK, Tree};
 use super::file::{CHANGE, LOOK, Properties};
-use crate::module::{Answer, Content, LocalEntry, Mode, Module, OneOrMany, Path, Question, Report, Surroundings, Touches, Verdict, Wanted, WantedKind};
+use self::remote::UNPACK;
+use crate::module::{Answer, Content, Libraries, LocalEntry, Mode, Module, OneOrMany, Path, Question, Report, Surroundings, Touches, Verdict, Wanted, WantedKind};
 use crate::remote::Library;
 use crate::sh;
 use crate::shell::glob;
 
-/// Unpack an archive of the controller (`.tar`, `.tar.gz`, `.tgz`, `.zip`) into a folder of the host.
+/// Unpack an archive (`.tar`, `.tar.gz`, `.tgz`, `.zip`) into a folder of the host.
 ///
 /// The archive is read here, so the host needs neither `tar.gz` nor `zip`; only files that differ are sent, as `copy` does with a
 /// folder, and a rollback brings back what was there. Files that the archive does not have stay. What may be executed in the
 /// archive may be executed on the host; other new files get 0644. Names that lead out of the folder, devices and links that
 /// lead out are refused.
+///
+/// With `remote_src`, the archive is a file on the host, such as one that `get_url` has fetched, and the host's own tar or unzip works
+/// on it, also with `.tar.bz2`, `.tar.xz` and `.tar.zst`. Then contents are compared where tar is GNU's; else, and with zip, sizes are.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Unarchive {
-    /// The archive, relative to the playbook or to the role's `files/`.
+    /// The archive, relative to the playbook or to the role's `files/`. With `remote_src`, a path on the host.
     src: String,
+    /// The archive lies on the host.
+    #[serde(default)]
+    remote_src: bool,
     /// The folder on the host; it is made where it is missing.
     dest: Path,
     /// Nothing is done when this path is there.
@@ -58,21 +66,33 @@ const REMEMBERED: usize = 4;
 
 impl Module for Unarchive {
     const NAME: &'static str = "unarchive";
-    const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK, &TREE_LOOK];
+    const PROBE_LIBRARIES: &'static [&'static Library] = &[&LOOK, &TREE_LOOK, &UNPACK];
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&CHANGE, &TREE_CHANGE];
+
+    fn libraries(&self, _: &Surroundings) -> Libraries {
+        let mut probe = Self::PROBE_LIBRARIES.to_vec();
+        probe.retain(|library| self.remote_src || library.name != UNPACK.name);
+        Libraries { probe, apply: Self::APPLY_LIBRARIES.to_vec() }
+    }
 
     fn check(&self) -> Result<()> {
         self.properties().check()?;
+        if self.remote_src && !self.src.contains("://") {
+            return self.check_remote();
+        }
         if self.src.contains("://") {
-            bail!("`src` is an address | fetch it with `get_url`, and unpack it with `command` and `creates`");
+            bail!("`src` is an address | fetch it with `get_url`, and unpack it with `remote_src = true`");
         }
         if self.src.starts_with("~/") {
-            bail!("`src` is a path on the controller, relative to the playbook");
+            bail!("`src` is a path on the controller, relative to the playbook | remote_src = true makes it one on the host");
         }
         Ok(())
     }
 
     fn wants(&self) -> Vec<Wanted> {
+        if self.remote_src {
+            return Vec::new();
+        }
         vec![Wanted { path: self.src.clone(), kind: WantedKind::Copy }]
     }
 
@@ -82,11 +102,11 @@ impl Module for Unarchive {
 
     fn probe(&self, around: &Surroundings) -> Question {
         let root = around.absolute(&self.dest);
-        let entries = match around.content(&self.src).and_then(|content| self.entries(content)) {
-            Ok(entries) => entries,
+        let look = match around.content(&self.src).and_then(|content| self.entries(content)) {
+            _ if self.remote_src => self.look_remote(around),
+            Ok(entries) => self.tree(&root, &entries).probe(),
             Err(error) => return Question::Ask(sh!("core_die {}", format!("{error:#}"))),
         };
-        let look = self.tree(&root, &entries).probe();
         match &self.creates {
             Some(path) => {
                 let path = around.absolute(path);
@@ -101,9 +121,13 @@ impl Module for Unarchive {
             let path = self.creates.as_ref().map_or("", |path| path.as_str());
             return Ok(Verdict::InPlace(Report::message(format!("not needed: `{path}` is there"))));
         }
-        let root = around.absolute(&self.dest);
-        let entries = self.entries(around.content(&self.src)?)?;
-        let verdict = self.tree(&root, &entries).verdict(answer)?;
+        let verdict = if self.remote_src {
+            self.compare_remote(around, answer)?
+        } else {
+            let root = around.absolute(&self.dest);
+            let entries = self.entries(around.content(&self.src)?)?;
+            self.tree(&root, &entries).verdict(answer)?
+        };
         Ok(match verdict {
             Verdict::Differs(mut change) if self.creates.is_some() => {
                 // What it makes may be the very path that says that nothing is to be done.

@@ -1,0 +1,220 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154 # variables of file_look and file_change, $n of core
+# unpack: an archive that lies on the host, unpacked there with its own tar or unzip.
+#
+# unpack_open comes first; the others work on what it has found. Needs file_look; unpack_go and unpack_keep need file_change and
+# copy_change, too.
+
+# unpack_open ARCHIVE DEST STRIP [PATTERN…]: what kind it is, and what to open it with. Patterns are names to leave out.
+unpack_open() {
+  _u_archive=$1 _u_dest=$2 _u_strip=$3
+  shift 3
+  if [ ! -f "$_u_archive" ] || [ ! -r "$_u_archive" ]; then
+    core_die "$(core_esc "$_u_archive") is no file that can be read on the host"
+    return 3
+  fi
+  _u_tar='' _u_with=''
+  case $(od -An -v -t x1 -N6 <"$_u_archive") in
+    ' 50 4b'*) _u_with=unzip ;;
+    ' 1f 8b'*) _u_tar=z _u_with=gzip ;;
+    ' 42 5a 68'*) _u_tar=j _u_with=bzip2 ;;
+    ' fd 37 7a 58 5a'*) _u_tar=J _u_with=xz ;;
+    ' 28 b5 2f fd'*) _u_with=zstd ;;
+  esac
+  _u_gnu='' _u_raw=''
+  if [ "$_u_with" != unzip ]; then
+    if ! command -v tar >/dev/null 2>&1; then
+      core_die 'this host has no tar; install it, or let the controller unpack (remote_src = false)'
+      return 3
+    fi
+    case $(tar --version 2>/dev/null) in *GNU*) _u_gnu=1 _u_raw=--quoting-style=literal ;; esac
+    if [ $# -gt 0 ] && [ -z "$_u_gnu" ]; then
+      case $(tar --help 2>&1) in
+        *exclude* | *' -X'*) ;;
+        *) core_die 'the tar of this host can leave no names out (exclude); install GNU tar, or let the controller unpack (remote_src = false)'; return 3 ;;
+      esac
+    fi
+  elif [ "$_u_strip" != 0 ]; then
+    core_die 'unzip takes no folders off the front of names (strip_components); let the controller unpack (remote_src = false)'
+    return 3
+  fi
+  if [ "$_u_with" ] && ! command -v "$_u_with" >/dev/null 2>&1; then
+    core_die "this host has no $_u_with, which $(core_esc "$_u_archive") needs; install it, or let the controller unpack (remote_src = false)"
+    return 3
+  fi
+  _u_no=$#
+  while [ "$_u_no" -gt 0 ]; do
+    if [ "$_u_with" = unzip ]; then set -- "$@" "$1"; else set -- "$@" "--exclude=$1"; fi
+    shift
+    _u_no=$((_u_no - 1))
+  done
+  if ! _u_all=$(unpack__list "$@" 2>/dev/null && echo ok); then
+    core_die "$(core_esc "$_u_archive") cannot be read as an archive"
+    return 3
+  fi
+  _u_all=${_u_all%"$n"ok}
+  case $_u_all in ok) _u_all='' ;; *"${n}bad "*) _u_bad=${_u_all##*"${n}bad "}; core_die "the entry $(core_esc "${_u_bad%%"$n"*}") leads out of the folder, or is no file; it is not unpacked"; return 3 ;; esac
+}
+
+# unpack__tar WORD…: tar on the archive.
+unpack__tar() {
+  _u_do=$1
+  shift
+  case $_u_with in
+    zstd) zstd -dcq -- "$_u_archive" | tar "-${_u_do}f" - ${_u_raw:+"$_u_raw"} "$@" ;;
+    *) tar "-$_u_do${_u_tar}f" "$_u_archive" ${_u_raw:+"$_u_raw"} "$@" ;;
+  esac
+}
+
+# unpack__list [EXCLUDE…]: one line `KIND SIZE NAME` for each entry, with names as they will be below the folder.
+unpack__list() {
+  if [ "$_u_with" = unzip ]; then
+    if [ $# -gt 0 ]; then set -- -x "$@"; fi
+    _u_lines=$(unzip -l "$_u_archive" "$@") || return
+  else
+    _u_lines=$(unpack__tar tv "$@") || return
+  fi
+  printf '%s\n' "$_u_lines" | while read -r _u_one _u_two _u_three _u_four _u_five _u_name; do
+    if [ "$_u_with" = unzip ]; then
+      # Length, date, time and name; the head and the sum have no time.
+      case $_u_one in '' | *[!0-9]*) continue ;; esac
+      case $_u_three in [0-9]*:[0-9]*) ;; *) continue ;; esac
+      _u_size=$_u_one _u_name=$_u_four${_u_five:+ $_u_five}${_u_name:+ $_u_name} _u_kind=f
+      case $_u_name in */) _u_kind=d ;; esac
+    else
+      _u_size=$_u_three _u_kind=x
+      case $_u_one in -*) _u_kind=f ;; d*) _u_kind=d ;; l*) _u_kind=l ;; h*) _u_kind=h ;; esac
+      case $_u_kind in l) _u_name=${_u_name%% -> *} ;; h) _u_name=${_u_name%% link to *} ;; esac
+    fi
+    while :; do case $_u_name in ./*) _u_name=${_u_name#./} ;; *) break ;; esac; done
+    case $_u_kind in d) _u_name=${_u_name%/} _u_size=0 ;; esac
+    _u_no=$_u_strip
+    while [ "$_u_no" -gt 0 ]; do
+      case $_u_name in */*) _u_name=${_u_name#*/} ;; *) _u_name='' ;; esac
+      _u_no=$((_u_no - 1))
+    done
+    case $_u_kind:$_u_name in
+      *: | *:.) ;;
+      x:* | *:/* | *:.. | *:../* | *:*/../* | *:*/..) printf '\nbad %s\n' "$_u_name" ;;
+      *) printf '%s %s %s\n' "$_u_kind" "$_u_size" "$_u_name" ;;
+    esac
+  done
+}
+
+# unpack_look KEEP MODE FOLDER_MODE OWNER GROUP (probe): `archive SIZE TIME`, how many entries are not as in the archive, and some of their
+# names. `-` for a property that is not asked for. Processes: a few, and two for all entries.
+unpack_look() {
+  _u_keep=$1 _u_fm=$2 _u_dm=$3 _u_owner=$4 _u_group=$5
+  printf 'archive %s\n' "$(stat -c '%s %Y' -- "$_u_archive")"
+  _u_differ=0 _u_some='' _u_contents=''
+  if [ "$_u_gnu" ] && [ "$_u_keep" = no ] && [ -d "$_u_dest" ]; then
+    # What it says of owners, modes and times is not asked for.
+    _u_contents=$n$(unpack__tar d -C "$_u_dest" ${_u_strip:+"--strip-components=$_u_strip"} 2>/dev/null | sed -n 's/: Contents differ$//p')$n
+  fi
+  _u_rest=$_u_all$n
+  while :; do
+    _u_line=${_u_rest%%"$n"*}
+    [ "$_u_line" ] || break
+    _u_rest=${_u_rest#*"$n"}
+    _u_kind=${_u_line%% *} _u_line=${_u_line#* }
+    unpack__differs "$_u_kind" "${_u_line%% *}" "${_u_line#* }" || continue
+    _u_differ=$((_u_differ + 1))
+    [ "$_u_differ" -gt 50 ] || _u_some=$_u_some$_u_sign$(core_esc "${_u_line#* }")$n
+  done
+  printf 'differ %s\n%s' "$_u_differ" "$_u_some"
+}
+
+# unpack__differs KIND SIZE NAME → _u_sign
+unpack__differs() {
+  _u_path=$_u_dest/$3 _u_sign=+
+  [ -e "$_u_path" ] || [ -L "$_u_path" ] || return 0
+  _u_sign='~'
+  [ "$_u_keep" = no ] || return 1
+  file__stat "$_u_path" || return 0
+  case $1$_kind in
+    ddir) case $_u_dm in - | "$_mode") ;; *) return 0 ;; esac ;;
+    ffile | hfile)
+      case $_u_fm in - | "$_mode") ;; *) return 0 ;; esac
+      [ "$1" = h ] || [ "$_size" = "$2" ] || return 0
+      case $_u_contents in *"$n$3$n"* | *"/$3$n"*) return 0 ;; esac ;;
+    llink) return 1 ;;
+    *) return 0 ;;
+  esac
+  case $_u_owner in - | "$_uid" | "$_owner") ;; *) return 0 ;; esac
+  case $_u_group in - | "$_gid" | "$_group") return 1 ;; esac
+}
+
+# unpack__paths: every name, and the folders above them that no entry names, what is above first.
+unpack__paths() {
+  printf '%s\n' "$_u_all" | while read -r _u_kind _u_size _u_name; do
+    while [ "$_u_name" ]; do
+      printf '%s\n' "$_u_name"
+      case $_u_name in */*) _u_name=${_u_name%/*} ;; *) break ;; esac
+    done
+  done | sort -u
+}
+
+# unpack_keep (apply): the record of everything that it would write.
+unpack_keep() {
+  copy_keep_begin
+  copy_keep_root "$_u_dest"
+  _u_paths=$(unpack__paths)
+  IFS=$n
+  for _u_one in $_u_paths; do
+    IFS=" $t$n"
+    copy_keep "$_u_dest/$_u_one"
+  done
+  IFS=" $t$n"
+  copy_keep_end
+}
+
+# unpack_go KEEP MODE FOLDER_MODE OWNER GROUP [EXCLUDE…] (apply)
+unpack_go() {
+  _u_keep=$1 _u_fm=$2 _u_dm=$3 _u_owner=$4 _u_group=$5
+  shift 5
+  if [ "$_u_keep" = yes ]; then
+    # What is there stays as it is.
+    _u_all=$(printf '%s\n' "$_u_all" | while read -r _u_kind _u_size _u_name; do
+      [ -e "$_u_dest/$_u_name" ] || [ -L "$_u_dest/$_u_name" ] || printf '%s\n' "$_u_kind $_u_size $_u_name"
+    done)
+  fi
+  [ -d "$_u_dest" ] || file_dir "$_u_dest" 0755 - - || exit
+  umask 022
+  if [ "$_u_with" = unzip ]; then
+    if [ "$_u_keep" = yes ]; then _u_old=-n; else _u_old=-o; fi
+    if [ $# -gt 0 ]; then set -- -x "$@"; fi
+    unzip -q "$_u_old" "$_u_archive" -d "$_u_dest" "$@" || unpack__failed
+  else
+    _u_no=$#
+    while [ "$_u_no" -gt 0 ]; do
+      set -- "$@" "--exclude=$1"
+      shift
+      _u_no=$((_u_no - 1))
+    done
+    if [ "$_u_strip" != 0 ]; then set -- "$@" "--strip-components=$_u_strip"; fi
+    if [ "$_u_keep" = yes ]; then if [ "$_u_gnu" ]; then set -- "$@" --skip-old-files; else set -- "$@" -k; fi; fi
+    unpack__tar xo -C "$_u_dest" "$@" || unpack__failed
+  fi
+  case $_u_owner:$_u_group in
+    -:-) ;;
+    *)
+      _u_who=${_u_owner#-}
+      [ "$_u_group" = - ] || _u_who=$_u_who:$_u_group
+      unpack__paths | unpack__each chown -h -- "$_u_who" || unpack__failed ;;
+  esac
+  [ "$_u_dm" = - ] || printf '%s\n' "$_u_all" | sed -n 's/^d 0 //p' | unpack__each chmod -- "$_u_dm" || unpack__failed
+  [ "$_u_fm" = - ] || printf '%s\n' "$_u_all" | sed -n 's/^[fh] [0-9]* //p' | unpack__each chmod -- "$_u_fm" || unpack__failed
+}
+
+# unpack__each COMMAND…: runs it for the names on stdin.
+unpack__each() {
+  cd -- "$_u_dest" || return 1
+  while IFS= read -r _u_name; do
+    "$@" "./$_u_name" || return 1
+  done
+}
+
+unpack__failed() {
+  core_say "$(core_esc "$_u_archive") could not be unpacked into $(core_esc "$_u_dest"); what was there comes back with a rollback"
+  exit 1
+}
