@@ -150,6 +150,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
             }
             // Modules that are being written.
             if let Some(modules) = std::env::var_os("MUTATE_CASES_MODULES") {
+                let _none_yet = std::fs::remove_file(folder.join("modules"));
                 std::os::unix::fs::symlink(modules, folder.join("modules")).expect("a link");
             }
             let book = folder.join("play.toml");

@@ -192,6 +192,7 @@ impl Walker {
                 let (sentence, rest) = in_own_words(&result.stderr.bytes());
                 Ending { stderr: rest, has_own_words: true, ..Ending::failed(if sentence.is_empty() { ended_with(done.status, &[]) } else { sentence }) }
             }
+            End::Unconverged if change.hides_answer => Ending::failed("it was applied, but the host is not as it should be; what it answers is hidden".into()),
             End::Unconverged => {
                 let found = said(done.answer.clone());
                 let wanted = change.expect.as_ref().map(|pattern| pattern.to_string().trim().to_owned()).unwrap_or_default();

@@ -15,6 +15,7 @@ mod landing;
 mod ledger;
 mod load;
 mod look;
+mod made_groups;
 mod planned;
 mod prepare;
 mod queue;

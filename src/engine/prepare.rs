@@ -8,12 +8,13 @@ use std::time::Duration;
 use minijinja::Value;
 
 use super::load::Files;
+use super::made_groups::{Makers, hosts_at_most};
 use super::scope::{HostView, facts_layer, groups};
 use super::step::{self, Bound, Ground};
 use super::target::Targets;
 use super::{Input, Options};
 use crate::diag::{Diagnostic, Kind, Node};
-use crate::inventory::{Mismatch, Pattern, Settings};
+use crate::inventory::{Inventory, Mismatch, Pattern, Settings};
 use crate::module::WantedKind;
 use crate::playbook::{Body, Play, Task};
 use crate::remote::Target;
@@ -29,7 +30,10 @@ pub struct Prepared {
 pub struct PlayHosts {
     pub playbook: usize,
     pub play: usize,
+    /// With groups of the run: every host that can be meant.
     pub hosts: Vec<String>,
+    /// Groups that earlier plays of the run make.
+    pub made_groups: Vec<String>,
 }
 
 impl HostPlan {
@@ -72,14 +76,17 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
     let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
     let files = Files::default();
     let mut templates = Vec::new();
+    let mut makers = Makers::default();
     for (playbook_at, playbook) in input.playbooks.iter().enumerate() {
         for (play_at, play) in playbook.plays.iter().enumerate() {
-            let hosts = hosts_of(input, play, problems);
+            let made = makers.named(input, play);
+            let hosts = if made.is_empty() { hosts_of(input, &input.inventory, play, problems) } else { hosts_at_most(input, play, &made, problems) };
             let hosts: Vec<String> = hosts.into_iter().filter(|host| limit.as_ref().is_none_or(|limit| limit.contains(host))).collect();
             let new: Vec<String> = hosts.iter().filter(|host| !prepared.hosts.contains_key(*host)).cloned().collect();
             prepared.hosts.extend(host_plans(input, &new, run, problems));
+            makers.note(play, &hosts);
             check_play(input, play, &hosts, &prepared.hosts, &files, problems, &mut templates);
-            prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts });
+            prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts, made_groups: made.into_keys().collect() });
         }
     }
     for one in templates {
@@ -141,12 +148,17 @@ fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<Stri
 /// # Errors
 /// Each word that means nothing, or cannot be read.
 pub fn pattern_hosts(input: &Input, text: &str) -> Result<Vec<String>, Vec<Mismatch>> {
-    let read = |path: &str| crate::diag::read_text(Path::new(path));
-    let pattern = Pattern::parse(text).map_err(|message| vec![Mismatch { is_malformed: true, message, help: None }])?;
-    pattern.hosts(&input.inventory, &read)
+    pattern_hosts_in(&input.inventory, text)
 }
 
-fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<String> {
+fn pattern_hosts_in(inventory: &Inventory, text: &str) -> Result<Vec<String>, Vec<Mismatch>> {
+    let read = |path: &str| crate::diag::read_text(Path::new(path));
+    let pattern = Pattern::parse(text).map_err(|message| vec![Mismatch { is_malformed: true, message, help: None }])?;
+    pattern.hosts(inventory, &read)
+}
+
+/// The hosts of a play, by an inventory that may have groups of the run.
+pub(super) fn hosts_of(input: &Input, inventory: &Inventory, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<String> {
     let texts: Vec<&Node> = match &play.hosts.kind {
         Kind::List(items) => items.iter().collect(),
         _ => vec![&play.hosts],
@@ -169,7 +181,7 @@ fn hosts_of(input: &Input, play: &Play, problems: &mut Vec<Diagnostic>) -> Vec<S
         // A list means what its parts mean with commas between them, so `!web1` takes a host out here, too.
         let operator = if at == 0 { None } else { text.trim_start().chars().next().filter(|first| "!&".contains(*first)) };
         let text = if operator.is_some() { text.trim_start().trim_start_matches(['!', '&', ' ']) } else { &text };
-        match pattern_hosts(input, text) {
+        match pattern_hosts_in(inventory, text) {
             Ok(hosts) => match operator {
                 Some('!') => hosts.iter().for_each(|host| { found.remove(host); }),
                 Some(_) => found.retain(|host| hosts.contains(host)),

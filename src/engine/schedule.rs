@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::prepare::{HostPlan, PlayHosts, Prepared};
 use super::rollback::take_back;
 use super::walk::{PlayAt, Walker};
-use super::{Input, Shared, load};
+use super::{Input, Shared, load, made_groups};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Totals, exit_code};
 use crate::playbook::{Limit, Play};
 use crate::remote::{Stop, Target};
@@ -166,7 +166,9 @@ impl Fleet {
         let play_at = Arc::new(PlayAt { playbook: at.playbook, play: at.play });
         let shared = self.shared.clone();
         let play = play_at.of(&shared);
-        let hosts: Vec<String> = at.hosts.iter().filter(|name| self.walkers.get(*name).is_some_and(Walker::goes_on)).cloned().collect();
+        let meant = (!at.made_groups.is_empty()).then(|| made_groups::hosts_now(&shared.input, play, &self.made_groups(&at.made_groups)));
+        let is_meant = |name: &String| meant.as_ref().is_none_or(|meant| meant.contains(name));
+        let hosts: Vec<String> = at.hosts.iter().filter(|name| is_meant(name) && self.walkers.get(*name).is_some_and(Walker::goes_on)).cloned().collect();
         let mut rest = hosts.as_slice();
         let mut failed = 0;
         let mut batch_number = 0;
@@ -190,6 +192,12 @@ impl Fleet {
             }
         }
         true
+    }
+
+    /// Which hosts are in these groups that the run has made.
+    fn made_groups(&self, names: &[String]) -> BTreeMap<String, Vec<String>> {
+        let members = |group: &String| self.walkers.values().filter(|walker| walker.groups.contains(group)).map(|walker| walker.name.clone()).collect();
+        names.iter().map(|group| (group.clone(), members(group))).collect()
     }
 
     /// Undoes what the play that has just failed has changed on these hosts, where it wants that.

@@ -239,6 +239,7 @@ impl Walker {
         } else {
             self.remember(&ready.bound, result_value(&ending, ready));
         }
+        self.groups.extend(ending.report.groups.iter().cloned());
         for (name, value) in &ending.report.variables {
             Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
         }

@@ -79,6 +79,8 @@ pub(super) struct Walker {
     pub facts: serde_json::Map<String, serde_json::Value>,
     /// Collectors that a text has asked for in passing.
     pub wanted_facts: BTreeSet<String>,
+    /// Groups that this run has made and that the host is in.
+    pub groups: BTreeSet<String>,
     /// Results of the items of a loop so far.
     pub series: HashMap<usize, Vec<Value>>,
     /// How many changes have been made on this host.
@@ -156,6 +158,7 @@ impl Walker {
             facts_layer: Arc::new(facts_layer(&serde_json::Map::new())),
             facts: serde_json::Map::new(),
             wanted_facts: BTreeSet::new(),
+            groups: BTreeSet::new(),
             series: HashMap::new(),
             epoch: 0,
             planned_changes: 0,

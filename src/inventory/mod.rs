@@ -23,7 +23,7 @@ pub use pattern::{Mismatch, Pattern};
 pub const HOST_LIMIT: usize = 100_000;
 
 /// All hosts and groups, in the order in which they were written.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Inventory {
     pub hosts: IndexMap<String, Host>,
     pub groups: IndexMap<String, Group>,
@@ -39,7 +39,7 @@ pub struct Level {
     pub variables: Arc<Layer>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Host {
     pub name: String,
     pub span: Option<Span>,
@@ -48,7 +48,7 @@ pub struct Host {
     pub groups: Vec<String>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Group {
     pub level: Arc<Level>,
     /// Hosts that are in it, directly or through others, in the order of the inventory.

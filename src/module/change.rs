@@ -29,6 +29,8 @@ pub struct Change {
     pub reboot: Option<Reboot>,
     /// It is no change of the host: a file comes from there.
     pub download: Option<Download>,
+    /// What the probe answers holds something that nobody may see.
+    pub hides_answer: bool,
 }
 
 /// A file that comes to the controller.
@@ -82,6 +84,7 @@ impl Change {
             effect: Effect::Change,
             reboot: None,
             download: None,
+            hides_answer: false,
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Report {
     pub data: serde_json::Map<String, serde_json::Value>,
     /// Variables that later tasks of this host see.
     pub variables: serde_json::Map<String, serde_json::Value>,
+    /// Groups of this run that the host is in from now on.
+    pub groups: Vec<String>,
     /// The task decided that it has nothing to do here: `creates` exists, `onlyif` says no.
     pub skipped: bool,
 }

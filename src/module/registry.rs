@@ -126,8 +126,8 @@ impl Registration {
     }
 }
 
-/// Makes a module of the text of its file, which has this name. All problems go to `problems`.
-pub type Describe = fn(name: &'static str, text: &str, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Registration>;
+/// Makes a module of the text of its file, which has this name, and of the shell functions beside it. All problems go to `problems`.
+pub type Describe = fn(name: &'static str, text: &str, functions: Option<String>, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Registration>;
 
 /// All modules that a playbook may name.
 #[derive(Clone, Copy)]

@@ -20,6 +20,7 @@ mod find;
 mod get_url;
 mod git;
 mod group;
+mod group_by;
 mod hostname;
 mod ini_file;
 mod known_hosts;
@@ -79,6 +80,7 @@ pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<get_url::GetUrl>(),
     registration::<git::Git>(),
     registration::<group::Group>(),
+    registration::<group_by::GroupBy>(),
     registration::<hostname::Hostname>(),
     registration::<ini_file::IniFile>(),
     registration::<known_hosts::KnownHosts>(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Playbook, read};
-use crate::diag::{Diagnostic, Node, Sources, Span, parse, read_source};
+use crate::diag::{Diagnostic, Node, Sources, Span, parse, read_source, read_text};
 use crate::module::Registry;
 
 /// How deep files may include files.
@@ -107,7 +107,12 @@ impl Files<'_> {
             match read_source(&path) {
                 Ok(text) => {
                     let source = self.sources.add(path.display().to_string(), text.clone());
-                    more.extend((registry.describe)(name.leak(), &text, source, problems));
+                    let functions = path.with_extension("sh");
+                    let functions = functions.is_file().then(|| read_text(&functions));
+                    match functions.transpose() {
+                        Ok(functions) => more.extend((registry.describe)(name.leak(), &text, functions, source, problems)),
+                        Err(reason) => problems.push(Diagnostic::general("read", format!("`{}` cannot be read: {reason}", path.with_extension("sh").display()))),
+                    }
                 }
                 Err(reason) => problems.push(Diagnostic::general("read", format!("`{}` cannot be read: {reason}", path.display()))),
             }

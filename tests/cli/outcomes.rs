@@ -1,6 +1,6 @@
 //! What a run says, and that it is true.
 
-use super::{apply, mutate, one, tree, two};
+use super::{Faults, Fleet, apply, mutate, one, tree, two};
 
 const SITE: &str = r#"
 hosts = "all"
@@ -119,4 +119,20 @@ fn nothing_a_host_says_reaches_the_terminal_as_it_is() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(text.contains("\\x1b]0;owned\\x07"), "{text}");
     assert!(output.stdout.iter().all(|&byte| byte >= 0x20 || byte == b'\n' || byte == b'\t'));
+}
+
+#[test]
+fn hosts_of_a_kind_become_a_group_for_later_plays() {
+    let fleet = Fleet::start(&["web1", "web2", "db1"], &Faults::default());
+    let play = |hosts: &str, name: &str, task: &str| format!("[[play]]\nhosts = '{hosts}'\n[[play.task]]\nname = '{name}'\n{task}\n");
+    let first = play("all", "grouped", "group_by = { key = ['kind_{{ host.name | truncate(2, true, \"\", 0) }}', 'all_of_them'] }").replace("| truncate(2, true, \"\", 0)", "[:2]");
+    let later = [play("kind_we", "of web", "debug = 'x'"), play("all_of_them & !kind_we", "of others", "debug = 'x'"), play("kind_none", "of nobody", "debug = 'x'")].concat();
+    let ran = apply(&fleet, &format!("{first}{later}"), &[]);
+    let tasks = |host: &str| ran.document["hosts"][host]["steps"].as_array().map(|steps| steps.iter().map(|step| step["task"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()).unwrap_or_default();
+    assert_eq!((ran.exit, tasks("web1"), tasks("web2"), tasks("db1")), (0, vec!["grouped".into(), "of web".into()], vec!["grouped".into(), "of web".into()], vec!["grouped".into(), "of others".into()]), "{}", ran.document);
+    let book = fleet.folder.path().join("other.toml");
+    std::fs::write(&book, format!("{first}{}", play("kinds", "x", "debug = 'x'"))).expect("a playbook");
+    let output = mutate(&fleet, &["apply", &book.display().to_string()]).output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no group is named `kinds`"), "{said}");
 }

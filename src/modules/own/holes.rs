@@ -8,7 +8,11 @@ pub fn misplaced(text: &str) -> Option<(Range<usize>, &'static str)> {
     let mut inside: Vec<u8> = Vec::new();
     let mut at = 0;
     while at < bytes.len() {
-        let rest = &text[at..];
+        let Some(rest) = text.get(at..) else {
+            // Within a letter of several bytes.
+            at += 1;
+            continue;
+        };
         let here = inside.last().copied();
         if rest.starts_with("{{") {
             let length = rest.find("}}").map_or(rest.len(), |end| end + 2);
@@ -61,7 +65,7 @@ mod tests {
         let found = |text: &str| misplaced(text).map(|(range, _)| text[range].to_owned());
         for good in [
             "x {{ a }}", "x=\"$y\"{{ a }}", "x \"$(y {{ a }})\"", "case {{ a }} in (b) x ;; esac", "# it's\nx {{ a }}", "x '\"' {{ a }}", "x \\' {{ a }}",
-            "x ${#y} {{ a }}", "x $# {{ a }}", "{% if a == 'b' %}x{% endif %} {{ c }}", "x=$((1 + 2)); y {{ a }}", "x \"a\\\"b\" {{ a }}", "$(x (y) {{ a }}) {{ b }}", "awk '{ print $1 }' {{ a }}",
+            "x ${#y} {{ a }}", "x $# {{ a }}", "{% if a == 'b' %}x{% endif %} {{ c }}", "x=$((1 + 2)); y {{ a }}", "x \"a\\\"b\" {{ a }}", "$(x (y) {{ a }}) {{ b }}", "awk '{ print $1 }' {{ a }}", "# é…\nx '…' {{ a }}",
         ] {
             assert_eq!(found(good), None, "{good}");
         }

@@ -40,12 +40,13 @@ pub struct Own {
 pub struct Embedded {
     name: &'static str,
     text: &'static str,
+    functions: Option<&'static str>,
     own: OnceLock<Own>,
 }
 
 impl Embedded {
-    pub const fn new(name: &'static str, text: &'static str) -> Self {
-        Self { name, text, own: OnceLock::new() }
+    pub const fn new(name: &'static str, text: &'static str, functions: Option<&'static str>) -> Self {
+        Self { name, text, functions, own: OnceLock::new() }
     }
 
     fn own(&'static self) -> &'static Own {
@@ -53,24 +54,30 @@ impl Embedded {
             let mut sources = Sources::default();
             let mut problems = Vec::new();
             let source = sources.add(format!("{}.toml", self.name), self.text);
-            let own = read::read(self.name, self.text, source, &mut problems);
+            let own = read::read(self.name, self.text, self.functions.map(str::to_owned), source, &mut problems);
             own.unwrap_or_else(|| panic!("{}", crate::diag::draw(&problems, &sources, false)))
         })
     }
 }
 
-/// The entry of a described module of this program.
+/// The entry of a described module of this program; `with functions`: there is `NAME.sh` beside its `NAME.toml`.
 macro_rules! embedded {
-    ($name:literal) => {{
-        static EMBEDDED: $crate::modules::own::Embedded = $crate::modules::own::Embedded::new($name, include_str!(concat!("described/", $name, ".toml")));
+    ($name:literal) => {
+        $crate::modules::own::embedded!($name, None)
+    };
+    ($name:literal with functions) => {
+        $crate::modules::own::embedded!($name, Some(include_str!(concat!("described/", $name, ".sh"))))
+    };
+    ($name:literal, $functions:expr) => {{
+        static EMBEDDED: $crate::modules::own::Embedded = $crate::modules::own::Embedded::new($name, include_str!(concat!("described/", $name, ".toml")), $functions);
         $crate::module::described($name, &EMBEDDED)
     }};
 }
 pub(super) use embedded;
 
 /// A module from a user's file. All problems go to `problems`.
-pub fn describe(name: &'static str, text: &str, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Registration> {
-    let own = read::read(name, text, source, problems)?;
+pub fn describe(name: &'static str, text: &str, functions: Option<String>, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Registration> {
+    let own = read::read(name, text, functions, source, problems)?;
     Some(described(name, Box::leak(Box::new(own))))
 }
 
@@ -137,7 +144,7 @@ impl Task {
         Ok(())
     }
 
-    /// What the texts see: the arguments, `home`, and `more`.
+    /// What the texts see: the arguments, `home`, `given` (the names of those that are given), and `more`.
     fn scope(&self, around: &Surroundings, more: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
         let arguments = self.arguments.iter().map(|(name, argument)| {
             let value = match argument {
@@ -147,7 +154,9 @@ impl Task {
             (name.clone(), value)
         });
         let more = more.into_iter().map(|(name, value)| (name.to_owned(), value));
-        Value::from_pairs(arguments.chain([("home".to_owned(), Value::from(around.home.as_str()))]).chain(more))
+        let is_given = |argument: &Argument| !matches!(argument, Argument::Plain(value) if value.is_none());
+        let given: Value = self.arguments.iter().filter(|(_, argument)| is_given(argument)).map(|(name, _)| Value::from(name.as_str())).collect();
+        Value::from_pairs(arguments.chain([("home".to_owned(), Value::from(around.home.as_str())), ("given".to_owned(), given)]).chain(more))
     }
 
     /// A fault of the module itself, in the words of who wrote it.
@@ -257,7 +266,13 @@ impl Task {
         if !why.is_empty() {
             return Ok(Undo::Impossible(why));
         }
-        let script = keys.undo.as_ref().map_or(Ok(Script::default()), |text| self.sh("undo", text, scope))?;
+        // It is kept in the journal, with the functions before it.
+        let secrets: Vec<&String> = keys.params.iter().filter(|(_, param)| param.secret).map(|(name, _)| name).collect();
+        let without = Value::from_pairs(scope.try_iter()?.map(|name| {
+            let hidden = secrets.iter().any(|secret| Some(secret.as_str()) == name.as_str());
+            (name.to_string(), if hidden { Value::from(()) } else { scope.get_item(&name).unwrap_or_default() })
+        }));
+        let script = keys.undo.as_ref().map_or(Ok(Script::default()), |text| self.sh("undo", text, &without))?;
         if !kept.is_empty() {
             let paths = Script::call(kept);
             return Ok(Undo::Restore(sh!("own__undo() { own_back \"$1\" {} || exit\n{}\n}; own__undo", paths, if script.is_empty() { Script::raw(":") } else { script })));
@@ -363,6 +378,7 @@ impl Act for Task {
             change.diff.push_str(&diff::unified(&format!("{}: {name}", self.own.name), Some(from.as_bytes()), Some(to.as_bytes())));
         }
         change.report = report;
+        change.hides_answer = !self.own.keys.hidden.is_empty() || self.has_secret();
         Ok(Verdict::differs(change))
     }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::params::Param;
 use super::{Own, holes};
-use crate::diag::{Diagnostic, Kind, Node, SourceId, Span, decode_with, parse};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, SourceId, Span, decode_with, parse};
 use crate::module::OneOrMany;
 use crate::template::{Manner, own_names};
 
@@ -80,16 +80,24 @@ pub struct About {
 }
 
 /// Names that every text of a module sees, besides the parameters.
-const GIVEN: &[&str] = &["home", "range", "dict", "namespace", "debug", "raise"];
+const GIVEN: &[&str] = &["home", "given", "range", "dict", "namespace", "debug", "raise"];
 /// Those of the texts that know what is there.
 const ANSWERED: &[&str] = &["old", "wanted", "differs"];
 
 /// Reads a description. All problems go to `problems`.
-pub fn read(name: &'static str, text: &str, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Own> {
+pub fn read(name: &'static str, text: &str, functions: Option<String>, source: SourceId, problems: &mut Vec<Diagnostic>) -> Option<Own> {
     let before = problems.len();
-    let tree = parse(source, text, problems);
+    let mut tree = parse(source, text, problems);
     if problems.len() > before {
         return None;
+    }
+    if let (Some(functions), Kind::Table(entries)) = (functions, &mut tree.kind) {
+        let place = Span { source, bytes: 0..0 };
+        if let Some(twice) = entries.iter().find(|entry| entry.key.name == "functions") {
+            problems.push(Diagnostic::error("module", &twice.key.span, format!("`functions` stand here and in `{name}.sh`")).help("keep one of them"));
+            return None;
+        }
+        entries.push(Entry { key: Key { name: "functions".into(), span: place.clone() }, value: Node::new(&place, Kind::Text(functions)) });
     }
     let keys: Keys = decode_with(&tree, "key of a module", problems)?;
     let mut reader = Reader { keys: &keys, tree: &tree, text, problems, may_hold_secrets: false };
