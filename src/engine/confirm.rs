@@ -30,7 +30,7 @@ const TAKING_BACK: Duration = Duration::from_secs(20);
 /// Folders and files that decide who can log in, and over which network. A folder ends with `/`.
 const PATHS: &[&str] = &[
     "/etc/ssh/", "/etc/dropbear/", "/etc/default/dropbear", "/etc/sudoers", "/etc/sudoers.d/", "/etc/pam.conf", "/etc/pam.d/",
-    "/etc/security/", "/etc/nsswitch.conf", "/etc/hosts.allow", "/etc/hosts.deny", "/etc/nftables.conf", "/etc/nftables/",
+    "/etc/security/", "/etc/selinux/", "/etc/nsswitch.conf", "/etc/hosts.allow", "/etc/hosts.deny", "/etc/nftables.conf", "/etc/nftables/",
     "/etc/nftables.d/", "/etc/iptables/", "/etc/sysconfig/iptables", "/etc/sysconfig/ip6tables", "/etc/sysconfig/nftables.conf",
     "/etc/ufw/", "/etc/firewalld/", "/etc/network/", "/etc/netplan/", "/etc/systemd/network/", "/etc/NetworkManager/",
     "/etc/sysconfig/network", "/etc/sysconfig/network/", "/etc/sysconfig/network-scripts/", "/etc/netctl/", "/etc/conf.d/net",

@@ -56,7 +56,9 @@ fn words(out: &mut Output<'_>, value: &Value) -> Result<(), Error> {
     match value.kind() {
         // What is undefined by mistake does not come here: this is an `if` without `else`.
         ValueKind::Undefined | ValueKind::None => {}
-        ValueKind::Bool | ValueKind::Number | ValueKind::String => push_quoted(&mut text, plain(value).as_bytes()),
+        // So that a number can stand in `$(( … ))`.
+        ValueKind::Bool | ValueKind::Number => text.extend_from_slice(plain(value).as_bytes()),
+        ValueKind::String => push_quoted(&mut text, value.to_string().as_bytes()),
         ValueKind::Seq | ValueKind::Iterable => {
             for item in value.try_iter()? {
                 if matches!(item.kind(), ValueKind::Seq | ValueKind::Iterable | ValueKind::Map) {
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn holes_become_words() {
         let text = |text: &str| sh_text(text, &scope()).map_or_else(|trouble| trouble.message, |script| script.to_string());
-        assert_eq!(text("x {{ name }} {{ list }} {{ none }} {{ 5 }} {{ flag }} ${#y}"), r"x 'it'\''s $x' 'a b' '-c'  '5' 'true' ${#y}");
+        assert_eq!(text("x {{ name }} {{ list }} {{ none }} {{ 5 }} {{ flag }} ${#y}"), r"x 'it'\''s $x' 'a b' '-c'  5 true ${#y}");
         assert_eq!(text("{% for one in list %}\nx {{ one }}\n{% endfor %}\n"), "x 'a b'\nx '-c'\n");
         assert_eq!(text("{% macro m(x) %}run {{ x }};{% endmacro %}{{ m(name) }}"), r"run 'it'\''s $x';");
         assert_eq!(text("{% if name == 'a' %}x{% elif missing %}y{% else %}z{% endif %}"), "z");
