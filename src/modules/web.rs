@@ -20,12 +20,8 @@ impl Request<'_> {
         lines.join("\n")
     }
 
-    /// Lines for `wget --config`, which takes the address elsewhere.
-    pub fn for_wget(&self) -> String {
-        let mut lines: Vec<String> = self.headers.iter().map(|(name, value)| format!("header = {name}: {value}")).collect();
-        if let Some(user) = self.user {
-            lines.extend([format!("user = {user}"), format!("password = {}", self.password.unwrap_or_default())]);
-        }
-        lines.join("\n")
+    /// Whether there is something that wget takes only in its command line.
+    pub fn has_more(&self) -> bool {
+        !self.headers.is_empty() || self.user.is_some()
     }
 }

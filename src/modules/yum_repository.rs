@@ -4,10 +4,12 @@ use anyhow::{Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::file::{CHANGE, Edited, LOOK, Properties};
+use super::file::{CHANGE, Edited, LOOK, Properties, first_line};
 use super::text::{Line, end_line, lines_of, push};
 use crate::module::{Answer, Mode, Module, OneOrMany, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
+use crate::sh;
+use crate::shell::Pattern;
 
 /// Have dnf, yum or zypper know a repository, or forget it.
 ///
@@ -60,16 +62,14 @@ pub struct YumRepository {
     /// `absent` removes the section, and an empty file with it.
     #[serde(default)]
     state: Presence,
-    /// The folder of the file. With zypper it is `/etc/zypp/repos.d`.
-    #[serde(default = "usual_folder")]
-    reposdir: Path,
+    /// The folder of the file. Left out: `/etc/yum.repos.d` or, where there is only that one, `/etc/zypp/repos.d`.
+    reposdir: Option<Path>,
     /// Permissions of the file. Left out: 0644.
     mode: Option<Mode>,
 }
 
-fn usual_folder() -> Path {
-    Path::fixed("/etc/yum.repos.d")
-}
+const USUAL: &str = "/etc/yum.repos.d";
+const ZYPPER: &str = "/etc/zypp/repos.d";
 
 impl Module for YumRepository {
     const NAME: &'static str = "yum_repository";
@@ -96,33 +96,43 @@ impl Module for YumRepository {
     }
 
     fn touches(&self, around: &Surroundings) -> Touches {
-        Touches::Path(self.path(around))
+        Touches::Path(self.path(around, USUAL))
     }
 
+    /// The folder, and what is at the file.
     fn probe(&self, around: &Surroundings) -> Question {
-        let path = self.path(around);
-        Question::Ask(self.edited(&path).probe())
+        let look = |folder: &str| {
+            let path = self.path(around, folder);
+            sh!("printf '%s\\n' {}", folder).then(&self.edited(&path, folder).probe())
+        };
+        Question::Ask(match &self.reposdir {
+            Some(_) => look(USUAL),
+            None => sh!("if [ ! -d {} ] && [ -d {} ]; then\n{}\nelse\n{}\nfi", USUAL, ZYPPER, look(ZYPPER), look(USUAL)),
+        })
     }
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
-        let path = self.path(around);
+        let (folder, rest) = first_line(answer)?;
+        let answer = &rest;
+        let path = self.path(around, &folder);
         let old = super::file::Look::read(answer)?;
         if let (Presence::Absent, super::file::Shown::Bytes(old)) = (self.state, &old.shown)
             && self.edit(old).trim_ascii().is_empty()
         {
-            return self.edited(&path).gone(answer);
+            return self.edited(&path, &folder).gone(answer);
         }
-        self.edited(&path).verdict(around, answer, |old| Ok(self.edit(old)))
+        self.edited(&path, &folder).verdict(around, answer, |old| Ok(self.edit(old)))
     }
 }
 
 impl YumRepository {
-    fn path(&self, around: &Surroundings) -> String {
-        format!("{}/{}.repo", around.absolute(&self.reposdir), self.file.as_ref().unwrap_or(&self.name))
+    fn path(&self, around: &Surroundings, folder: &str) -> String {
+        let folder = self.reposdir.as_ref().map_or_else(|| folder.to_owned(), |folder| around.absolute(folder));
+        format!("{folder}/{}.repo", self.file.as_ref().unwrap_or(&self.name))
     }
 
-    fn edited<'a>(&'a self, path: &'a str) -> Edited<'a> {
-        Edited { create: true, ..Edited::new(path, Properties { mode: self.mode.as_ref(), ..Properties::default() }) }
+    fn edited<'a>(&'a self, path: &'a str, folder: &str) -> Edited<'a> {
+        Edited { create: true, before: Pattern::exactly(format!("{folder}\n")), ..Edited::new(path, Properties { mode: self.mode.as_ref(), ..Properties::default() }) }
     }
 
     fn options(&self) -> Vec<(&'static str, String)> {
@@ -219,7 +229,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_goes_with_its_last_section() {
-        let text = verdict::<YumRepository>("name = 'lab'\nstate = 'absent'", 0, &format!("file 0644 0 0 root root 1 10 ab\ncontent\n{SECTION}"));
+        let text = verdict::<YumRepository>("name = 'lab'\nstate = 'absent'", 0, &format!("/etc/yum.repos.d\nfile 0644 0 0 root root 1 10 ab\ncontent\n{SECTION}"));
         assert!(text.starts_with("file -> absent\n"), "{text}");
     }
 }

@@ -312,7 +312,10 @@ file__cell() {
   _err='the folder was moved or replaced meanwhile'
   if CDPATH='' cd -P -- "$_cell" 2>/dev/null; then
     _c_here=$(pwd -P; printf x)
-    if [ "$_c_here" = "${_physical%/}/${_cell##*/}${n}x" ] && file__stat . && [ "$_mode $_uid" = '0700 0' ]; then return 0; fi
+    if [ "$_c_here" = "${_physical%/}/${_cell##*/}${n}x" ] && file__stat .; then
+      # In a folder with a set-group-id bit it has that, too.
+      case "$_mode $_uid" in '0700 0' | '2700 0') return 0 ;; esac
+    fi
     cd /
   fi
   rmdir -- "$_cell" 2>/dev/null

@@ -20,8 +20,8 @@ get_has() {
     core_die 'this host has neither curl nor wget to fetch with; install one, or fetch here and use copy'
 }
 
-# get__fetch FILE URL SECONDS CERTIFICATES CURL WGET: FILE is new. CERTIFICATES: yes or no. CURL and WGET: lines of settings
-# for either. Status 1: core_say has told why.
+# get__fetch FILE URL SECONDS CERTIFICATES CURL MORE: FILE is new. CERTIFICATES: yes or no. CURL: lines of settings. MORE: yes where
+# there are headers or a password. Status 1: core_say has told why.
 get__fetch() {
   if command -v curl >/dev/null 2>&1; then
     [ "$4" = yes ] && _g_sure='' || _g_sure=-k
@@ -30,28 +30,28 @@ get__fetch() {
   elif case $2 in *://*@*) ;; *) false ;; esac; then
     core_say 'a password in the address would be seen in the command line of wget; install curl, or use url_password'
     return 1
-  elif wget --version >/dev/null 2>&1; then
-    [ "$4" = yes ] && _g_sure='' || _g_sure=--no-check-certificate
-    # shellcheck disable=SC2086
-    _g_err=$(printf '%s\n' "$6" | wget --config=/dev/stdin -nv $_g_sure -t 1 -T "$3" -O "$1" -- "$2" 2>&1) && return 0
   else
-    # busybox has no file of settings
+    # A file of settings would have to lie on the disk, and busybox knows none.
     case $6 in
-      ?*)
+      yes)
         core_say 'the wget of this host takes headers and passwords only in its command line, where everybody sees them; install curl'
         return 1
         ;;
     esac
     [ "$4" = yes ] && _g_sure='' || _g_sure=--no-check-certificate
+    # What a wget does not know would end it.
+    _g_help=$(wget --help 2>&1)
+    case $_g_help in *'-T'*) _g_sure="$_g_sure -T $3" ;; esac
+    case $_g_help in *--tries*) _g_sure="$_g_sure -t 1" ;; esac
     # shellcheck disable=SC2086
-    _g_err=$(wget -q $_g_sure -T "$3" -O "$1" -- "$2" 2>&1) && return 0
+    _g_err=$(wget -q $_g_sure -O "$1" -- "$2" 2>&1) && return 0
   fi
   _g_err=${_g_err##*"$n"}
   core_say "it cannot be fetched: ${_g_err:-nobody says why}"
   return 1
 }
 
-# get_put DEST MODE OWNER GROUP ALGORITHM SUM URL SECONDS CERTIFICATES CURL WGET (apply): fetches beside DEST, looks at the
+# get_put DEST MODE OWNER GROUP ALGORITHM SUM URL SECONDS CERTIFICATES CURL MORE (apply): fetches beside DEST, looks at the
 # checksum (`-`: none is known), and puts it in place as file_put does. What is the same already is left alone.
 get_put() { (get__put "$@"); }
 

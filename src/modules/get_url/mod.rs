@@ -138,7 +138,7 @@ impl Module for GetUrl {
         let certificates = if self.validate_certs { "yes" } else { "no" };
         let apply = sh!(
             "get_put {} {} {} {} {} {} {} {} {} {} {}",
-            dest, mode, owner, group, kind, sum, self.url, self.timeout.0.as_secs().max(1), certificates, self.request().for_curl(), self.request().for_wget()
+            dest, mode, owner, group, kind, sum, self.url, self.timeout.0.as_secs().max(1), certificates, self.request().for_curl(), if self.request().has_more() { "yes" } else { "no" }
         );
         let undo = if is_new { Undo::Run(sh!("file_absent {}", dest)) } else { Undo::Restore(sh!("file_back {}", dest)) };
         let mut change = Change::new(if is_new { "absent" } else { "old content" }, "fetched", apply, expect, undo);

@@ -104,7 +104,7 @@ mod tests {
     fn a_host_is_started_again_where_it_needs_it() {
         assert_eq!(verdict::<Reboot>("", 0, "boot a-b\nnot\n"), "in place");
         let text = verdict::<Reboot>("", 0, "boot a-b\nneeded by linux-image \n");
-        assert!(text.starts_with("running -> started again, needed by linux-image \n") && text.contains("reboot_go '1' 'if [ -d"), "{text}");
-        assert!(verdict::<Reboot>("only_if_needed = false\npre_reboot_delay = 5\nreboot_command = 'x'", 0, "boot a-b\nnot\n").contains("reboot_go '6' 'x'"));
+        assert!(text.starts_with("running -> started again, needed by linux-image \n") && text.contains("reboot_go 1 'if [ -d"), "{text}");
+        assert!(verdict::<Reboot>("only_if_needed = false\npre_reboot_delay = 5\nreboot_command = 'x'", 0, "boot a-b\nnot\n").contains("reboot_go 6 'x'"));
     }
 }

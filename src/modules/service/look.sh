@@ -47,6 +47,8 @@ service_look() {
             core_die "it cannot be known whether the service $_name is running: its script $_script has no status command and names no daemon or pid file that mutate could look for"
             return 3 ;;
     esac
+    # A host that reads its files again by itself gives no other answer for that.
+    case $_flags in *' reread '*) ;; *) _stale=- ;; esac
     printf '%s\n' "init $_init" "unit $_unit" "load $_load" "active $_active" \
         "enabled $_enabled" "masked $_masked" "reload $_reload" "kind $_kind" "stale $_stale"
 }

@@ -85,6 +85,9 @@ impl Module for Service {
         if self.state.is_none() {
             words.push("unknown-ok");
         }
+        if self.daemon_reload {
+            words.push("reread");
+        }
         Question::Ask(Script::call(words))
     }
 

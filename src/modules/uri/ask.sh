@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # the u_… stand before this text
 # uri: one request, by the host's own curl or wget. It stands in a shell of its own, so it needs nothing.
 #
-# Before this text: u_url u_method u_seconds u_sure (yes or no) u_follow (yes or no) u_curl u_wget (lines of settings) u_body
+# Before this text: u_url u_method u_seconds u_sure (yes or no) u_follow (yes or no) u_curl (lines of settings) u_more (yes: headers or a password) u_body
 # (a word for `printf %b`) u_has_body (yes or no). The body of the answer goes to stdout, and the line `uri STATUS` to stderr.
 uri_curl() {
   set -- -q -sS -g -X "$u_method" --connect-timeout "$u_seconds" -m "$u_seconds" -D /dev/stderr -K /dev/fd/3
@@ -39,15 +39,16 @@ uri_wget() {
     GETno) ;;
     *) echo 'this host has no curl, and wget can only get; install curl' >&2; exit 1 ;;
   esac
-  if wget --version >/dev/null 2>&1; then
-    set -- --config=/dev/stdin --content-on-error -t 1
-    [ "$u_sure" = yes ] || set -- "$@" --no-check-certificate
-    [ "$u_follow" = yes ] || set -- "$@" --max-redirect=0
-  else
-    case $u_wget in ?*) echo 'the wget of this host takes headers and passwords only in its command line, where everybody sees them; install curl' >&2; exit 1 ;; esac
-    set --
-  fi
-  u_said=$(printf '%s\n' "$u_wget" | wget -S -O - -T "$u_seconds" "$@" -- "$u_url" 2>&1 >&5)
+  case $u_more in yes) echo 'the wget of this host takes headers and passwords only in its command line, where everybody sees them; install curl' >&2; exit 1 ;; esac
+  # What a wget does not know would end it.
+  u_help=$(wget --help 2>&1)
+  set --
+  case $u_help in *--content-on-error*) set -- "$@" --content-on-error ;; esac
+  case $u_help in *--tries*) set -- "$@" -t 1 ;; esac
+  case $u_help in *'-T'*) set -- "$@" -T "$u_seconds" ;; esac
+  case $u_help in *--max-redirect*) [ "$u_follow" = yes ] || set -- "$@" --max-redirect=0 ;; esac
+  [ "$u_sure" = yes ] || set -- "$@" --no-check-certificate
+  u_said=$(wget -S -O - "$@" -- "$u_url" 2>&1 >&5 </dev/null)
   u_code=$?
   # 8: the server has answered, with a status that is none of success.
   uri_tell 0 8

@@ -195,8 +195,8 @@ impl Uri {
         let body = self.body_text();
         let word = |yes: bool| if yes { "yes" } else { "no" };
         sh!(
-            "u_url={} u_method={} u_seconds={} u_sure={} u_follow={} u_curl={} u_wget={} u_body={} u_has_body={}\n{}",
-            self.url, self.method, self.timeout.0.as_secs().max(1), word(self.validate_certs), word(self.follow_redirects), request.for_curl(), request.for_wget(), printf_argument(body.as_bytes()), word(self.body.is_some()), Script::raw(crate::remote::without_comments(ASK))
+            "u_url={} u_method={} u_seconds={} u_sure={} u_follow={} u_curl={} u_more={} u_body={} u_has_body={}\n{}",
+            self.url, self.method, self.timeout.0.as_secs().max(1), word(self.validate_certs), word(self.follow_redirects), request.for_curl(), word(request.has_more()), printf_argument(body.as_bytes()), word(self.body.is_some()), Script::raw(crate::remote::without_comments(ASK))
         )
     }
 
