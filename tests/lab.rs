@@ -454,3 +454,54 @@ fn a_host_is_started_again_where_it_needs_it_and_the_run_goes_on() {
     let message = steps(&lame, "deb1")[0]["message"].as_str().unwrap_or_default();
     assert!(message.contains("not back within 3 s: it did not go down"), "{lame:#}");
 }
+
+/// Traces that stay: the time of a file that names the zone, what the service of the lab and BusyBox's cron write themselves.
+const TRACES: [&str; 4] = ["/etc/localtime|", "/etc/timezone|", "/run/lab-svc.state|", "/crontabs/cron.update|"];
+
+#[test]
+fn a_playbook_of_every_family_converges_and_goes_back() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = ["deb1", "bb1", "rpm1", "zyp1", "pac1"];
+    lab.reset(&hosts);
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lab/families");
+    let folder = lab.folder.path().join("families");
+    assert!(Command::new("cp").args(["-a"]).arg(&here).arg(&folder).status().expect("cp runs").success());
+    assert!(Command::new("sh").arg(folder.join("prepare.sh")).stdout(std::process::Stdio::null()).status().expect("sh runs").success(), "programs for the hosts are missing on this machine: git curl acl attr locales");
+    let book = folder.join("families.toml");
+    let tasks = std::fs::read_to_string(&book).expect("the playbook").matches("[[play.task]]").count();
+    assert!(tasks >= 150, "{tasks} tasks");
+    let addresses: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the inventory");
+    let lines: String = addresses.iter().filter(|host| hosts.contains(&host["name"].as_str().unwrap_or_default())).map(|host| format!("{} = {}\n", host["name"].as_str().unwrap_or_default(), host["address"])).collect();
+    let inventory = lab.file("families_hosts.toml", &format!("user = 'root'\nkey = '/var/cache/mutate-lab/keys/id_ed25519'\n[hosts]\n{lines}"));
+    let run = |words: &[&str]| -> Value {
+        let mut command = Command::new("python3");
+        command.arg(&lab.script).args(["run", "--", env!("CARGO_BIN_EXE_mutate")]).args(words).args(["-i", &inventory, "--output", "json"]);
+        let output = command.current_dir(&folder).env("HOME", lab.folder.path()).output().expect("mutate runs");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+    };
+    let script = std::fs::read_to_string(folder.join("state.sh")).expect("the state script");
+    let state = || -> BTreeMap<&str, String> { hosts.iter().map(|&host| (host, lab.on(host, &script))).collect() };
+    let problems = |run: &Value| -> Vec<String> {
+        let all = hosts.iter().flat_map(|host| steps(run, host).iter().map(move |step| (host, step)));
+        all.filter(|(_, step)| !["ok", "changed", "skipped", "pending"].contains(&step["outcome"].as_str().unwrap_or_default())).map(|(host, step)| format!("{host}: {} {}: {}", step["task"], step["outcome"], step["message"])).collect()
+    };
+    let before = state();
+    let check = run(&["apply", "--check", "families.toml"]);
+    assert_eq!((&check["exit"], problems(&check)), (&0.into(), Vec::new()));
+    let first = run(&["apply", "families.toml"]);
+    assert_eq!((&first["exit"], problems(&first)), (&0.into(), Vec::new()));
+    let second = run(&["apply", "families.toml"]);
+    let again: Vec<String> = hosts.iter().flat_map(|host| steps(&second, host).iter().filter(|step| step["outcome"] == "changed").map(move |step| format!("{host}: {} {}", step["task"], step["diff"]))).collect();
+    assert_eq!((&second["exit"], again), (&0.into(), Vec::new()), "the second run");
+    let back = run(&["rollback", first["run"].as_str().expect("a run")]);
+    assert_eq!((&back["exit"], problems(&back)), (&0.into(), Vec::new()), "the rollback");
+    let now = state();
+    for host in hosts {
+        let counts = &first["hosts"][host]["totals"];
+        println!("{host}: {tasks} tasks in the playbook, {} changed, {} ok, {} skipped", counts["changed"], counts["ok"], counts["skipped"]);
+        let kept = |text: &str| -> Vec<String> { text.lines().filter(|line| !TRACES.iter().any(|trace| line.contains(trace))).map(str::to_owned).collect() };
+        let (was, is) = (kept(&before[host]), kept(&now[host]));
+        let different: Vec<&String> = was.iter().filter(|line| !is.contains(line)).chain(is.iter().filter(|line| !was.contains(line))).collect();
+        assert!(different.is_empty(), "{host}: not as before: {different:#?}");
+    }
+}

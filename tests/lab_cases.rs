@@ -10,19 +10,25 @@
 #[path = "support/lab.rs"]
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use serde::Deserialize;
 use serde_json::Value;
 use support::Bench;
 
+/// Pages at the same time.
+const AT_ONCE: usize = 3;
+static MIRROR: Mutex<()> = Mutex::new(());
 const KEY: &str = "/var/cache/mutate-lab/keys/id_ed25519";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Page {
+    #[serde(skip)]
+    name: String,
     /// The hosts on which each case is shown that names none.
     on: Vec<String>,
     /// Packages of the distribution that these hosts need, from the lab's mirror. Where there is no mirror, the page does not run.
@@ -88,30 +94,97 @@ fn every_case_in_four_passes_on_real_hosts() {
         .filter(|path| path.extension().is_some_and(|kind| kind == "toml") && path.file_stem().is_some_and(|name| only.is_empty() || only.split(',').any(|one| name == one)))
         .collect();
     pages.sort();
-    let mut problems = Vec::new();
-    let mut total = 0;
-    for path in pages {
-        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(&path).expect("a page");
-        let page: Page = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        if !page.packages.is_empty() && !install(&lab, &page) {
-            println!("{name}: did not run: the lab has no mirror with {}", page.packages.join(" "));
-            continue;
+    let pages: Vec<Page> = pages.iter().map(|path| Page::read(path)).collect();
+    let inventory = inventory(&lab);
+    let queue = Queue { state: Mutex::new((pages.iter().collect(), BTreeSet::new())), freed: Condvar::new() };
+    let (mut problems, mut total) = (Vec::new(), 0);
+    std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..AT_ONCE)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut problems, mut total) = (Vec::new(), 0);
+                    while let Some(page) = queue.next() {
+                        total += show(&lab, page, &inventory, &mut problems);
+                        queue.done(page);
+                    }
+                    (problems, total)
+                })
+            })
+            .collect();
+        for lane in lanes {
+            let (found, shown) = lane.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            problems.extend(found);
+            total += shown;
         }
-        let shown: usize = page.case.iter().map(|case| case.hosts(&page).len()).sum();
-        let mut found = Vec::new();
-        // Those that fail go on all the same, in runs of their own.
-        let (mut failing, good): (Vec<&Case>, Vec<&Case>) = page.case.iter().partition(|case| case.outcome() == "failed");
-        // Behind a change that is only planned, nothing can be called a failure.
-        failing.sort_by_key(|case| case.expect.check.as_deref() == Some("changed"));
-        four_passes(&lab, &page, &good, &mut found);
-        four_passes(&lab, &page, &failing, &mut found);
-        println!("{name}: {} cases, {shown} with each host, {} problems", page.case.len(), found.len());
-        total += shown;
-        problems.extend(found.into_iter().map(|problem| format!("{name}: {problem}")));
-    }
+    });
     println!("{total} cases on real hosts in four passes");
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
+}
+
+/// Pages that wait, and the hosts that are in use: pages of other hosts go at the same time.
+struct Queue<'a> {
+    state: Mutex<(Vec<&'a Page>, BTreeSet<&'a str>)>,
+    freed: Condvar,
+}
+
+impl<'a> Queue<'a> {
+    /// The next page whose hosts are free, once there is one.
+    fn next(&self) -> Option<&'a Page> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (waiting, busy) = &mut *state;
+            if waiting.is_empty() {
+                return None;
+            }
+            if let Some(at) = waiting.iter().position(|page| page.hosts().is_disjoint(busy)) {
+                let page = waiting.remove(at);
+                busy.extend(page.hosts());
+                return Some(page);
+            }
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn done(&self, page: &'a Page) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for host in page.hosts() {
+            state.1.remove(host);
+        }
+        self.freed.notify_all();
+    }
+}
+
+impl Page {
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read_to_string(path).expect("a page");
+        let page: Self = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Self { name: path.file_stem().expect("a name").to_string_lossy().into_owned(), ..page }
+    }
+
+    fn hosts(&self) -> BTreeSet<&str> {
+        self.on.iter().chain(self.case.iter().flat_map(|case| case.hosts(self))).map(String::as_str).collect()
+    }
+}
+
+/// Shows a page, and gives how many cases that were.
+fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -> usize {
+    let name = &page.name;
+    if !page.packages.is_empty() && !install(lab, page) {
+        println!("{name}: did not run: the lab has no mirror with {}", page.packages.join(" "));
+        return 0;
+    }
+    let begun = std::time::Instant::now();
+    let shown: usize = page.case.iter().map(|case| case.hosts(page).len()).sum();
+    let mut found = Vec::new();
+    // Those that fail go on all the same, in runs of their own.
+    let (mut failing, good): (Vec<&Case>, Vec<&Case>) = page.case.iter().partition(|case| case.outcome() == "failed");
+    // Behind a change that is only planned, nothing can be called a failure.
+    failing.sort_by_key(|case| case.expect.check.as_deref() == Some("changed"));
+    four_passes(lab, page, &good, inventory, &mut found);
+    four_passes(lab, page, &failing, inventory, &mut found);
+    println!("{name}: {} cases, {shown} with each host, {} problems ({} s)", page.case.len(), found.len(), begun.elapsed().as_secs());
+    problems.extend(found.into_iter().map(|problem| format!("{name}: {problem}")));
+    shown
 }
 
 /// Whether the hosts of a page have its packages, now at the latest.
@@ -123,6 +196,7 @@ fn install(lab: &Bench, page: &Page) -> bool {
     };
     page.on.iter().all(|host| {
         has(host) || {
+            let _one_at_a_time = MIRROR.lock().unwrap_or_else(PoisonError::into_inner);
             lab.lab(&["mirror", "on"]);
             lab.on(host, &format!("export DEBIAN_FRONTEND=noninteractive; apt-get update; apt-get install -y --no-install-recommends {words}"));
             has(host)
@@ -133,11 +207,11 @@ fn install(lab: &Bench, page: &Page) -> bool {
 /// State by case and host.
 type States = BTreeMap<(usize, String), String>;
 
-fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<String>) {
+fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], inventory: &str, problems: &mut Vec<String>) {
     if cases.is_empty() {
         return;
     }
-    let hosts: std::collections::BTreeSet<&String> = cases.iter().flat_map(|case| case.hosts(page)).collect();
+    let hosts: BTreeSet<&String> = cases.iter().flat_map(|case| case.hosts(page)).collect();
     for host in &hosts {
         let script: String = cases.iter().filter(|case| case.hosts(page).contains(host)).map(|case| format!("( {}\n) </dev/null >/dev/null 2>&1\n", if case.run.is_empty() { ":" } else { &case.run })).collect();
         lab.on(host, &script);
@@ -146,7 +220,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
         .iter()
         .enumerate()
         .map(|(number, case)| {
-            let folder = lab.folder.path().join(format!("case{number}"));
+            let folder = lab.folder.path().join(&page.name).join(format!("case{number}"));
             std::fs::create_dir_all(&folder).expect("a folder");
             for (path, text) in &case.files {
                 std::fs::write(folder.join(path), text).expect("a file");
@@ -161,7 +235,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
             book.display().to_string()
         })
         .collect();
-    let apply = |words: &[&str]| run(lab, &[&["apply", "--output", "json"], words, &books.iter().map(String::as_str).collect::<Vec<_>>()].concat());
+    let apply = |words: &[&str]| run(lab, inventory, &[&["apply", "--output", "json"], words, &books.iter().map(String::as_str).collect::<Vec<_>>()].concat());
     let states = || states(lab, page, cases, &hosts);
     let judge = |pass: &str, run: &Value, wanted: &dyn Fn(&Case) -> String, problems: &mut Vec<String>| {
         for (number, case) in cases.iter().enumerate() {
@@ -208,7 +282,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
     same("after the second apply", &after, &states(), problems);
     if applied["totals"]["changed"].as_u64() > Some(0) {
         let id = applied["run"].as_str().unwrap_or_default().to_owned();
-        let back = run(lab, &["rollback", &id, "--output", "json"]);
+        let back = run(lab, inventory, &["rollback", &id, "--output", "json"]);
         if back["exit"] != 0 && cases.iter().all(|case| !case.expect.no_rollback) {
             for host in &hosts {
                 problems.push(format!("rollback on {host}: {}", back["hosts"][host.as_str()]));
@@ -218,7 +292,7 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], problems: &mut Vec<Str
     same("after rollback", &given, &states(), problems);
 }
 
-fn states(lab: &Bench, page: &Page, cases: &[&Case], hosts: &std::collections::BTreeSet<&String>) -> States {
+fn states(lab: &Bench, page: &Page, cases: &[&Case], hosts: &BTreeSet<&String>) -> States {
     const MARK: &str = "\u{1}--\n";
     let mut all = States::new();
     for host in hosts {
@@ -232,17 +306,21 @@ fn states(lab: &Bench, page: &Page, cases: &[&Case], hosts: &std::collections::B
     all
 }
 
-fn run(lab: &Bench, words: &[&str]) -> Value {
+/// The path of an inventory of all hosts.
+fn inventory(lab: &Bench) -> String {
     let hosts: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
     let lines: String = hosts.iter().filter(|host| ["debian", "busybox", "rpm", "zypper", "pacman"].contains(&host["kind"].as_str().unwrap_or_default())).map(|host| format!("{} = {}\n", host["name"].as_str().unwrap_or_default(), host["address"])).collect();
-    let inventory = lab.file("inventory.toml", &format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{lines}"));
+    lab.file("inventory.toml", &format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{lines}"))
+}
+
+fn run(lab: &Bench, inventory: &str, words: &[&str]) -> Value {
     let program = std::env::var_os("MUTATE_PROGRAM").map_or_else(|| env!("CARGO_BIN_EXE_mutate").into(), std::path::PathBuf::from);
     let output = Command::new("python3")
         .arg(&lab.script)
         .args(["run", "--"])
         .arg(program)
         .args(words)
-        .args(["-i", &inventory])
+        .args(["-i", inventory])
         .env("HOME", lab.folder.path())
         .env_remove("SSH_AUTH_SOCK")
         .output()

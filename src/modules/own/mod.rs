@@ -391,7 +391,7 @@ impl Act for Task {
     }
 
     fn patience_seconds(&self) -> Option<u64> {
-        None
+        self.own.keys.patience.map(|patience| patience.0.as_secs())
     }
 
     fn touches(&self, around: &Surroundings) -> Touches {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::params::Param;
 use super::{Own, holes};
 use crate::diag::{Diagnostic, Entry, Key, Kind, Node, SourceId, Span, decode_with, parse};
-use crate::module::OneOrMany;
+use crate::module::{Lasting, OneOrMany};
 use crate::template::{Manner, own_names};
 
 /// The keys of the file.
@@ -47,6 +47,8 @@ pub struct Keys {
     pub no_undo: Option<String>,
     /// What it is about, where changing that may lock somebody out.
     pub touches: Option<About>,
+    /// Longest time that it may take, where the task sets no `timeout`.
+    pub patience: Option<Lasting>,
     /// Properties whose values are shown nowhere.
     #[serde(default)]
     pub hidden: Vec<String>,

@@ -20,7 +20,7 @@ uri_curl() {
 # uri_tell GOOD…: what the program has said, and how it ended.
 uri_tell() {
   # The last status counts: after redirections there are several.
-  u_status=$(printf '%s\n' "$u_said" | sed -n 's|^ *HTTP/[0-9.]* \([0-9]*\).*|\1|p' | tail -n 1)
+  u_status=$(printf '%s\n' "$u_said" | sed -n 's|^.*HTTP/[0-9.]* \([0-9][0-9]*\).*|\1|p' | tail -n 1)
   case " $* " in
     *" $u_code "*)
       if [ "$u_status" ]; then
@@ -50,8 +50,8 @@ uri_wget() {
   [ "$u_sure" = yes ] || set -- "$@" --no-check-certificate
   u_said=$(wget -S -O - "$@" -- "$u_url" 2>&1 >&5 </dev/null)
   u_code=$?
-  # 8: the server has answered, with a status that is none of success.
-  uri_tell 0 8
+  # 8, and 1 of BusyBox: the server has answered, with a status that is none of success.
+  uri_tell 0 1 8
 }
 
 exec 5>&1
