@@ -34,6 +34,9 @@ struct Page {
     /// Packages of the distribution that these hosts need, from the lab's mirror. Where there is no mirror, the page does not run.
     #[serde(default)]
     packages: Vec<String>,
+    /// What these hosts need before the first case, in sh, as root.
+    #[serde(default)]
+    setup: String,
     case: Vec<Case>,
 }
 
@@ -94,7 +97,9 @@ fn every_case_in_four_passes_on_real_hosts() {
         .filter(|path| path.extension().is_some_and(|kind| kind == "toml") && path.file_stem().is_some_and(|name| only.is_empty() || only.split(',').any(|one| name == one)))
         .collect();
     pages.sort();
-    let pages: Vec<Page> = pages.iter().map(|path| Page::read(path)).collect();
+    let mut pages: Vec<Page> = pages.iter().map(|path| Page::read(path)).collect();
+    // Those of many hosts come first: they would wait longest, and want hosts on which little has been left behind.
+    pages.sort_by_key(|page| std::cmp::Reverse(page.hosts().len()));
     let inventory = inventory(&lab);
     let queue = Queue { state: Mutex::new((pages.iter().collect(), BTreeSet::new())), freed: Condvar::new() };
     let (mut problems, mut total) = (Vec::new(), 0);
@@ -173,6 +178,9 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
         println!("{name}: did not run: the lab has no mirror with {}", page.packages.join(" "));
         return 0;
     }
+    if !page.setup.is_empty() {
+        page.on.iter().for_each(|host| drop(lab.on(host, &page.setup)));
+    }
     let begun = std::time::Instant::now();
     let shown: usize = page.case.iter().map(|case| case.hosts(page).len()).sum();
     let mut found = Vec::new();
@@ -183,7 +191,9 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
     four_passes(lab, page, &good, inventory, &mut found);
     four_passes(lab, page, &failing, inventory, &mut found);
     println!("{name}: {} cases, {shown} with each host, {} problems ({} s)", page.case.len(), found.len(), begun.elapsed().as_secs());
-    problems.extend(found.into_iter().map(|problem| format!("{name}: {problem}")));
+    let found: Vec<String> = found.into_iter().map(|problem| format!("{name}: {problem}")).collect();
+    found.iter().for_each(|problem| println!("  {problem}"));
+    problems.extend(found);
     shown
 }
 

@@ -124,3 +124,61 @@ fn the_backups_of_a_folder_are_kept_with_it() {
     assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stdout));
     assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("d/tree/below")).expect("a file"), "one\n");
 }
+
+#[test]
+fn a_secret_of_an_own_module_is_kept_nowhere() {
+    const SECRET: &str = "correct-horse-battery";
+    let fleet = one();
+    fleet.write("modules/token.toml", r#"
+about = "Writes the length of a token."
+probe = """
+[ "$(cat "$HOME/length" 2>/dev/null)" = "$(printf %s {{ token }} | wc -c)" ] && tell fits yes || tell fits no
+"""
+apply = """
+printf %s {{ token }} | wc -c >"$HOME/length"
+{% if broken %}
+fail "it went wrong"
+{% endif %}
+"""
+keep = "{{ home }}/length"
+[params.token]
+about = "It."
+secret = true
+[params.broken]
+about = "Fails in the end."
+type = "bool"
+[wanted]
+fits = "yes"
+"#);
+    let book = |broken: bool| format!("hosts = 'all'\n[[task]]\nname = 'it'\ntoken = {{ token = '{SECRET}', broken = {broken} }}\n");
+    let mut said = String::new();
+    for (broken, words) in [(false, vec!["--check", "--diff"]), (false, vec!["--diff", "-vvv"]), (false, vec![]), (true, vec!["--diff"])] {
+        if broken {
+            std::fs::remove_file(fleet.host("alpha").home.join("length")).expect("a file");
+        }
+        let ran = apply(&fleet, &book(broken), &words);
+        assert_eq!(ran.exit, if broken { 4 } else { 0 }, "{} {}", ran.document, ran.stderr);
+        said.push_str(&format!("{}{}", ran.document, ran.stderr));
+    }
+    let plan = fleet.folder.path().join("files/play.plan").display().to_string();
+    let path = fleet.write("play.toml", &book(false)).display().to_string();
+    let output = mutate(&fleet, &["plan", &path, "-o", &plan]).output().expect("the program runs");
+    said.push_str(&String::from_utf8_lossy(&output.stdout));
+    assert!(!said.contains(SECRET), "{said}");
+    std::fs::remove_file(&path).expect("the playbook");
+    let mut folders = vec![fleet.folder.path().to_owned()];
+    let mut looked_at = 0;
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").flatten() {
+            let kind = entry.file_type().expect("a kind");
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                let bytes = std::fs::read(entry.path()).unwrap_or_default();
+                looked_at += 1;
+                assert!(!bytes.windows(SECRET.len()).any(|window| window == SECRET.as_bytes()), "{} holds the secret", entry.path().display());
+            }
+        }
+    }
+    assert!(looked_at > 5, "journal, ledger and store are somewhere");
+}
