@@ -37,6 +37,9 @@ struct Page {
     /// What these hosts need before the first case, in sh, as root.
     #[serde(default)]
     setup: String,
+    /// Cases that fail build on each other, so each has a run of its own.
+    #[serde(default)]
+    one_by_one: bool,
     case: Vec<Case>,
 }
 
@@ -187,9 +190,13 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
     // Those that fail go on all the same, in runs of their own.
     let (mut failing, good): (Vec<&Case>, Vec<&Case>) = page.case.iter().partition(|case| case.outcome() == "failed");
     // Behind a change that is only planned, nothing can be called a failure.
-    failing.sort_by_key(|case| case.expect.check.as_deref() == Some("changed"));
+    failing.sort_by_key(|case| !page.one_by_one && case.expect.check.as_deref() == Some("changed"));
     four_passes(lab, page, &good, inventory, &mut found);
-    four_passes(lab, page, &failing, inventory, &mut found);
+    if page.one_by_one {
+        failing.iter().for_each(|case| four_passes(lab, page, &[case], inventory, &mut found));
+    } else {
+        four_passes(lab, page, &failing, inventory, &mut found);
+    }
     println!("{name}: {} cases, {shown} with each host, {} problems ({} s)", page.case.len(), found.len(), begun.elapsed().as_secs());
     let found: Vec<String> = found.into_iter().map(|problem| format!("{name}: {problem}")).collect();
     found.iter().for_each(|problem| println!("  {problem}"));
