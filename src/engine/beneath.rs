@@ -81,6 +81,11 @@ impl Draft {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
+    /// SHA-256 of what has been written, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Gives the file its name. `false` when one of the same content was there already.
     ///
     /// # Errors

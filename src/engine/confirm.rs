@@ -91,6 +91,7 @@ impl Walker {
             Undo::Run(script) => (script.clone(), false, true),
             Undo::Restore(script) => (script.clone(), true, true),
             Undo::BestEffort(script, _) => (script.clone(), false, false),
+            Undo::RestoreMost(script, _) => (script.clone(), true, false),
             // What a handler of the user's own does, or a restart, is done again once the files are back.
             Undo::Impossible(_) if ready.module.runs_user_text && (ready.bound.is_handler || usual(&touched).is_some()) => (apply.clone(), false, false),
             Undo::Impossible(why) if asked.is_some() => return Err(format!("its `confirm` has nothing to go back to: {why}")),

@@ -126,6 +126,10 @@ impl Walker {
             let mut draft = Draft::begin(&root, &place).map_err(here)?;
             let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
             download(link, other.as_ref(), &wanted.path, |bytes| draft.write(bytes), stopping(self.stop.clone())).await?;
+            let came = draft.sha256();
+            if wanted.sha256 != "-" && came != wanted.sha256 {
+                return Err(HostFailure::Download(format!("{path} was changed while it was fetched; run it again")));
+            }
             draft.finish().map_err(here)
         };
         let brought = tokio::time::timeout(limit, bringing).await;

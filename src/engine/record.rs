@@ -27,10 +27,12 @@ pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, con
 /// The record of a change that was made.
 pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8], confirm: Option<Duration>) -> Record {
     let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
-    let asks = matches!(ready.question, Question::Ask(_)) && !ready.act.has_secret();
+    let has_secret = ready.act.has_secret();
+    let asks = matches!(ready.question, Question::Ask(_)) && (!has_secret || ready.act.open_question(&ready.around).is_some());
+    let seen = if has_secret { ready.act.open_answer(&ready.around, &done.answer) } else { done.answer.clone() };
     Record {
         // Where nothing was expected, nothing was asked afterwards.
-        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(done.answer.clone()) }),
+        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(seen) }),
         kept: Bytes(done.kept.clone()),
         expect: None,
         ..draft(ready, change, told.as_ref().unwrap_or(&change.undo), confirm)
@@ -45,17 +47,18 @@ pub fn has_left_something(ready: &Ready, done: &Done) -> bool {
 
 /// What is known of a change before it is made.
 fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Duration>) -> Record {
-    // A question that holds a secret is not kept: a rollback then goes without asking first.
+    // Of a question that holds a secret only the part without it is kept, by which a rollback knows whether somebody has changed it since.
     let has_secret = ready.act.has_secret();
-    let asks = matches!(ready.question, Question::Ask(_)) && !has_secret;
-    let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(answer.stdout.clone()) };
+    let open = has_secret.then(|| ready.act.open_question(&ready.around)).flatten();
+    let asks = matches!(ready.question, Question::Ask(_)) && (!has_secret || open.is_some());
+    let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(if has_secret { ready.act.open_answer(&ready.around, &answer.stdout) } else { answer.stdout.clone() }) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
     Record {
         seq: ready.seq,
         user: ready.user.clone(),
         libraries: libraries.map(|library| library.name.to_owned()).collect(),
         probe: match &ready.question {
-            Question::Ask(script) if asks => bytes(script),
+            Question::Ask(script) if asks => bytes(open.as_ref().unwrap_or(script)),
             _ => Bytes::default(),
         },
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
@@ -108,6 +111,7 @@ fn undo(change: &Change, undo: &Undo, environment: &[(String, String)]) -> Way {
         Undo::Run(script) => (Quality::Exact, bytes(script), false, ""),
         Undo::Restore(script) => (Quality::Exact, bytes(script), true, ""),
         Undo::BestEffort(script, why) => (Quality::BestEffort, bytes(script), false, why.as_str()),
+        Undo::RestoreMost(script, why) => (Quality::BestEffort, bytes(script), true, why.as_str()),
         Undo::Impossible(why) => (Quality::Impossible, Bytes::default(), false, why.as_str()),
     };
     Way { quality, keep: bytes(&change.keep), script, takes_record, by_user: change.apply.by_user, why: why.to_owned() }

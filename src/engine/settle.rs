@@ -116,6 +116,10 @@ impl Walker {
                 ending.stderr = result.stderr.bytes();
             }
         }
+        for secret in ready.act.secrets() {
+            ending.stdout = super::landing::masked(&ending.stdout, &secret);
+            ending.stderr = super::landing::masked(&ending.stderr, &secret);
+        }
         let task = ready.bound.task.clone();
         let ran = !matches!(ending.outcome, Outcome::Skipped | Outcome::Pending | Outcome::Unknown | Outcome::Cancelled);
         if ran && let Err(message) = self.playbook_rules(&ready, &mut ending) {

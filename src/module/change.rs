@@ -143,6 +143,8 @@ pub enum Undo {
     Restore(Script),
     /// Most of it; the text says what is missing.
     BestEffort(Script, String),
+    /// Most of it, from the record, as [`Undo::Restore`]; the text says what is missing.
+    RestoreMost(Script, String),
     /// There is no way back; the text says why.
     Impossible(String),
 }

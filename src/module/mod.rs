@@ -268,6 +268,18 @@ pub trait Act: Send + Sync {
     fn patience_seconds(&self) -> Option<u64>;
     fn touches(&self, around: &Surroundings) -> Touches;
     fn has_secret(&self) -> bool;
+    /// Texts that may stand in nothing that is shown, such as what a tool says when it fails.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// The part of the question that holds no secret, which is all that is kept of it. `None`: nothing is.
+    fn open_question(&self, _: &Surroundings) -> Option<Script> {
+        None
+    }
+    /// What of an answer belongs to [`open_question`](Self::open_question).
+    fn open_answer(&self, _: &Surroundings, _: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
     fn libraries(&self, around: &Surroundings) -> Libraries;
 }
 

@@ -61,6 +61,7 @@ pub fn verdict_with<M: Module>(arguments: &str, files: &[(&str, &[u8])], status:
                 Undo::Run(script) => format!("undo   {script}"),
                 Undo::Restore(script) => format!("undo   {script} RECORD"),
                 Undo::BestEffort(script, why) => format!("undo   {script} ({why})"),
+                Undo::RestoreMost(script, why) => format!("undo   {script} RECORD ({why})"),
                 Undo::Impossible(why) => format!("undo   impossible: {why}"),
             });
             text

@@ -162,7 +162,7 @@ fn law_at<M: Module>(ground: Ground, shell: &'static [&'static str], setup: &str
     let undo = match &change.undo {
         // What it leaves behind is nothing that the probe asks for.
         Undo::Run(script) | Undo::BestEffort(script, _) => script.clone(),
-        Undo::Restore(script) => {
+        Undo::Restore(script) | Undo::RestoreMost(script, _) => {
             let mut text = script.as_bytes().to_vec();
             text.push(b' ');
             let record = String::from_utf8_lossy(&kept);

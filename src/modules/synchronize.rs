@@ -53,8 +53,12 @@ impl Module for Synchronize {
         if self.src.contains("::") || self.src.starts_with("rsync://") {
             bail!("`{}` is an address of rsync | `src` is a folder on the controller", self.src);
         }
-        if let Some(odd) = self.exclude.0.iter().find(|pattern| pattern.trim_matches('/').is_empty() || pattern.contains('\n')) {
-            bail!("`{}` is no pattern for a name", odd.escape_debug());
+        let is_odd = |pattern: &&String| pattern.trim_matches('/').is_empty() || pattern.contains('\n') || pattern.split('/').any(|part| [".", ".."].contains(&part));
+        if let Some(odd) = self.exclude.0.iter().find(is_odd) {
+            bail!("`{}` is no pattern for a name | write a name such as `*.log`, or a path from the top such as `/cache`", odd.escape_debug());
+        }
+        if self.delete && self.dest.as_str().trim_end_matches('/').is_empty() {
+            bail!("`delete` in `/` would remove the whole system");
         }
         if self.directory_mode.as_ref().is_some_and(|mode| !matches!(mode, Mode::Octal(_))) || self.mode.as_ref().is_some_and(|mode| !matches!(mode, Mode::Octal(_))) {
             bail!("the permissions of a whole folder are octal, such as \"0644\"");

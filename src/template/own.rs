@@ -18,7 +18,7 @@ static SH: LazyLock<Environment<'static>> = LazyLock::new(|| {
     // What a macro or a `set` block has made is sh text already.
     environment.set_auto_escape_callback(|_| AutoEscape::Custom("sh".into()));
     environment.set_formatter(|out, _, value| words(out, value));
-    for filter in ["safe", "escape", "e", "quote"] {
+    for filter in ["safe", "escape", "e", "quote", "tojson"] {
         environment.remove_filter(filter);
     }
     environment

@@ -137,6 +137,7 @@ probe = """
 apply = """
 printf %s {{ token }} | wc -c >"$HOME/length"
 {% if broken %}
+echo "no such token: "{{ token }} >&2
 fail "it went wrong"
 {% endif %}
 """

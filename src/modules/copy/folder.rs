@@ -154,6 +154,7 @@ impl Tree<'_> {
         for path in &surplus {
             work.remove(path);
         }
+        work.left = self.left(answer)?;
         let differ = format!("{} of {} entries differ", differing.len(), self.entries.len());
         let from = match (differing.len(), surplus.len()) {
             (_, 0) => differ,
@@ -170,7 +171,7 @@ impl Tree<'_> {
             bail!("{}", text.trim_end().lines().last().unwrap_or_default());
         }
         let mut differing = Vec::new();
-        for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ") && !line.starts_with(b"more ")) {
+        for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ") && !line.starts_with(b"more ") && !line.starts_with(b"kept ")) {
             let mut fields = line.splitn(2, |&byte| byte == b' ');
             let number = fields.next().and_then(|number| std::str::from_utf8(number).ok()?.parse::<usize>().ok());
             let Some(entry) = number.and_then(|number| self.entries.get(number)) else {
@@ -188,15 +189,41 @@ impl Tree<'_> {
             return Ok(Vec::new());
         }
         let wanted: std::collections::HashSet<&[u8]> = self.entries.iter().map(|entry| entry.path).collect();
-        let lines = answer.bytes()?.split(|&byte| byte == b'\n').filter_map(|line| line.strip_prefix(b"more ./"));
-        let mut surplus: Vec<Vec<u8>> = lines.filter(|path| !path.is_empty() && !wanted.contains(path)).map(|path| self.absolute(path)).collect();
+        let bytes = answer.bytes()?;
+        let kept = folders_of(bytes);
+        let is_surplus = |path: &&[u8]| !path.is_empty() && !wanted.contains(path) && !kept.contains(path);
+        let mut surplus: Vec<Vec<u8>> = told(bytes, b"more ./").filter(is_surplus).map(|path| self.absolute(path)).collect();
         surplus.sort_unstable_by(|left, right| right.cmp(left));
         Ok(surplus)
+    }
+
+    /// What the host tells once all is as wanted, but for the last line.
+    fn left(&self, answer: &Answer) -> Result<Vec<u8>> {
+        let bytes = answer.bytes()?;
+        let kept = folders_of(bytes);
+        let mut names: std::collections::BTreeSet<&[u8]> = self.entries.iter().map(|entry| entry.path).filter(|path| !path.is_empty()).collect();
+        let wanted = names.len();
+        names.extend(told(bytes, b"more ./").filter(|path| kept.contains(path)));
+        if self.deletes.is_none() || names.len() == wanted {
+            return Ok(Vec::new());
+        }
+        let lines = names.into_iter().map(|path| [b"more ./", path, b"\n"].concat()).chain(told(bytes, b"kept ./").map(|path| [b"kept ./", path, b"\n"].concat()));
+        Ok(lines.collect::<Vec<_>>().concat())
     }
 
     fn absolute(&self, path: &[u8]) -> Vec<u8> {
         if path.is_empty() { self.root.as_bytes().to_vec() } else { [self.root.as_bytes(), b"/", path].concat() }
     }
+}
+
+/// The paths on the lines that begin with this sign.
+fn told<'a>(bytes: &'a [u8], sign: &'static [u8]) -> impl Iterator<Item = &'a [u8]> {
+    bytes.split(|&byte| byte == b'\n').filter_map(move |line| line.strip_prefix(sign))
+}
+
+/// The folders that something is in which is left alone: they stay, too.
+fn folders_of(bytes: &[u8]) -> std::collections::HashSet<&[u8]> {
+    told(bytes, b"kept ./").flat_map(|path| path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])).collect()
 }
 
 /// A content on its way: into the stage, and from there to its place.
@@ -210,6 +237,8 @@ struct Staged<'a> {
 struct Work<'a> {
     tree: &'a Tree<'a>,
     root_is_new: bool,
+    /// What the host answers besides, where folders stay that nobody wants, for the sake of what is left alone in them.
+    left: Vec<u8>,
     /// Paths whose former state is kept.
     touched: Vec<Vec<u8>>,
     folders: Vec<Script>,
@@ -227,6 +256,7 @@ impl<'a> Work<'a> {
         Self {
             tree,
             root_is_new: false,
+            left: Vec::new(),
             touched: Vec::new(),
             folders: Vec::new(),
             staged: Vec::new(),
@@ -301,7 +331,7 @@ impl<'a> Work<'a> {
 
     fn change(self, from: String, answer: &Answer) -> Change {
         let upload = self.upload(answer);
-        let expect = Pattern::exactly(format!("end {}\n", self.tree.entries.len()));
+        let expect = Pattern::exactly([self.left.as_slice(), format!("end {}\n", self.tree.entries.len()).as_bytes()].concat());
         let undo = Undo::Restore(sh!("copy_back"));
         let mut change = Change::new(from, "as on the controller", self.apply(upload.as_ref()), expect, undo);
         change.keep = self.keep();

@@ -28,8 +28,8 @@ copy_look() {
   done
 }
 
-# copy_more SHA {name|path PATTERN}…: what is in ROOT beside what is wanted, as `more PATH`. SHA is that of the wanted names, one on each
-# line, in their order; where it is that, nothing more is there. What a pattern names is not looked at.
+# copy_more SHA {name|path PATTERN}…: what is in ROOT beside what is wanted, as `more PATH`, and `kept PATH` for what a pattern names. SHA is
+# that of the wanted names, one on each line, in their order; where it is that, nothing more is there.
 # Processes: find, sort and sha256sum.
 copy_more() {
   if [ ! -d "$_y_root" ] || [ -L "$_y_root" ]; then return 0; fi
@@ -37,22 +37,30 @@ copy_more() {
   shift
   _y_no=$(($# / 2))
   while [ "$_y_no" -gt 0 ]; do
-    set -- "$@" "-$1" "$2" -prune -o
+    set -- "$@" ! -name . "-$1" "$2" -prune -exec printf 'kept %s\n' {} + -o
     shift 2
     _y_no=$((_y_no - 1))
   done
+  # Names begin with `./`, and so sort before what is kept and before the last line.
   _y_all=$(cd -- "$_y_root" && { find . "$@" ! -name . -print && echo ok; } | sort) || _y_all=''
-  case $n$_y_all$n in
-    *"$n"ok"$n"*) ;;
+  case $n$_y_all in
+    *"$n"ok) ;;
     *) core_die "$(core_esc "$_y_root") cannot be read as a whole by this user; become may help"; return 3 ;;
   esac
-  _y_all=${_y_all%"$n"ok}
-  [ "$_y_all" != ok ] || return 0
-  _y_sum=$(printf '%s\n' "$_y_all" | sha256sum 2>/dev/null)
+  _y_sum=$(printf '%s\n' "$_y_all" | sed -n '/^[.][/]/p' | sha256sum 2>/dev/null)
   [ "${_y_sum%% *}" != "$_y_want" ] || return 0
-  # Every name begins with `./`, so that nothing else looks like one.
   IFS=$n
-  for _y_one in $_y_all; do printf 'more %s\n' "$_y_one"; done
+  for _y_one in ${_y_all%ok}; do
+    case $_y_one in
+      ./*) printf 'more %s\n' "$_y_one" ;;
+      kept\ ./*) printf '%s\n' "$_y_one" ;;
+      *)
+        # Part of a name: what follows a line break could name anything.
+        IFS=" $t$n"
+        core_die "a name in $(core_esc "$_y_root") has a line break, so nothing can be removed there"
+        return 3 ;;
+    esac
+  done
   IFS=" $t$n"
 }
 

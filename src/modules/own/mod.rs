@@ -27,6 +27,9 @@ use crate::sh;
 use crate::shell::{Pattern, Script, unescaped};
 use crate::template::{Trouble, own_condition, own_value, plain, sh_text};
 
+/// Shorter texts would blot out half of what is said.
+const SHORTEST_SECRET: usize = 4;
+
 pub static LIBRARY: Library = Library { name: "own", text: include_str!("own.sh") };
 
 /// A described module.
@@ -273,14 +276,15 @@ impl Task {
             (name.to_string(), if hidden { Value::from(()) } else { scope.get_item(&name).unwrap_or_default() })
         }));
         let script = keys.undo.as_ref().map_or(Ok(Script::default()), |text| self.sh("undo", text, &without))?;
+        let misses = keys.undo_misses.as_ref().map_or(Ok(String::new()), |text| self.text("undo_misses", text, scope))?;
         if !kept.is_empty() {
             let paths = Script::call(kept);
-            return Ok(Undo::Restore(sh!("own__undo() { own_back \"$1\" {} || exit\n{}\n}; own__undo", paths, if script.is_empty() { Script::raw(":") } else { script })));
+            let script = sh!("own__undo() { own_back \"$1\" {} || exit\n{}\n}; own__undo", paths, if script.is_empty() { Script::raw(":") } else { script });
+            return Ok(if misses.is_empty() { Undo::Restore(script) } else { Undo::RestoreMost(script, misses) });
         }
         if script.is_empty() {
             return Ok(Undo::Impossible(format!("the module `{}` knows no way back from this", self.own.name)));
         }
-        let misses = keys.undo_misses.as_ref().map_or(Ok(String::new()), |text| self.text("undo_misses", text, scope))?;
         Ok(if misses.is_empty() { Undo::Run(script) } else { Undo::BestEffort(script, misses) })
     }
 }
@@ -404,6 +408,26 @@ impl Act for Task {
     fn has_secret(&self) -> bool {
         let is_given = |name: &str| self.arguments.get(name).is_some_and(|argument| !matches!(argument, Argument::Plain(value) if value.is_none()));
         self.own.keys.params.iter().any(|(name, param)| param.secret && is_given(name))
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        let texts = self.own.keys.params.iter().filter(|(_, param)| param.secret).filter_map(|(name, _)| match self.arguments.get(name)? {
+            Argument::Plain(value) if value.is_none() => None,
+            Argument::Plain(value) => Some(plain(value)),
+            Argument::Path(_) => None,
+        });
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).filter(|text| text.len() >= SHORTEST_SECRET).collect()
+    }
+
+    fn open_question(&self, around: &Surroundings) -> Option<Script> {
+        let kept = self.kept(&self.scope(around, [])).ok().filter(|kept| !kept.is_empty())?;
+        Some(kept.iter().fold(Script::default(), |script, path| script.then(&sh!("own_sum {}", path))))
+    }
+
+    fn open_answer(&self, around: &Surroundings, answer: &[u8]) -> Vec<u8> {
+        let kept = self.kept(&self.scope(around, [])).unwrap_or_default();
+        let told = told(&String::from_utf8_lossy(answer));
+        kept.iter().filter_map(|path| Some(line(path, told.get(path)?))).collect::<Vec<_>>().concat()
     }
 
     fn libraries(&self, _: &Surroundings) -> Libraries {

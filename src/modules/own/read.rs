@@ -154,7 +154,9 @@ impl Reader<'_> {
         for list in ["refuse", "needs"] {
             for item in tree.get(list).map(items).unwrap_or_default() {
                 if let Some(when) = item.get("when") {
+                    self.may_hold_secrets = true;
                     self.names(when, Manner::Expression, &[]);
+                    self.may_hold_secrets = false;
                 }
                 for key in ["say", "help"] {
                     if let Some(node) = item.get(key) {
@@ -181,7 +183,7 @@ impl Reader<'_> {
 
     fn sh(&mut self, key: &str, more: &[&str]) {
         let Some(node) = self.tree.get(key) else { return };
-        self.may_hold_secrets = key == "apply";
+        self.may_hold_secrets = key != "undo";
         self.names(node, Manner::Sh, more);
         self.may_hold_secrets = false;
         if let Some((range, message)) = holes::misplaced(node.text().unwrap_or_default()) {
@@ -203,10 +205,10 @@ impl Reader<'_> {
             Ok(names) => {
                 for name in names {
                     // What these become is kept in the journal.
-                    if more == ANSWERED && !self.may_hold_secrets && self.keys.params.get(&name).is_some_and(|param| param.secret) {
+                    if !self.may_hold_secrets && self.keys.params.get(&name).is_some_and(|param| param.secret) {
                         let at = text.find(&name).map(|start| start..start + name.len());
                         let span = self.within(node, at);
-                        let diagnostic = Diagnostic::error("module", &span, format!("the secret `{name}` would be kept in the journal from here"));
+                        let diagnostic = Diagnostic::error("module", &span, format!("the secret `{name}` would be shown or kept in the journal from here"));
                         self.problems.push(diagnostic.help("only `probe` and `apply` can use it: let the probe compare on the host, and tell `yes` or `no`"));
                         continue;
                     }

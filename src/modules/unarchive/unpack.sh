@@ -1,5 +1,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # variables of file_look and file_change, $n of core
+# shellcheck disable=SC2030,SC2031 # the loops over entries end with their pipes
 # unpack: an archive that lies on the host, unpacked there with its own tar or unzip.
 #
 # unpack_open comes first; the others work on what it has found. Needs file_look; unpack_go and unpack_keep need file_change and
@@ -53,7 +54,28 @@ unpack_open() {
     return 3
   fi
   _u_all=${_u_all%"$n"ok}
+  if [ "$_u_with" = zstd ] && ! zstd -tq -- "$_u_archive" 2>/dev/null; then
+    core_die "$(core_esc "$_u_archive") is damaged"
+    return 3
+  fi
   case $_u_all in ok) _u_all='' ;; *"${n}bad "*) _u_bad=${_u_all##*"${n}bad "}; core_die "the entry $(core_esc "${_u_bad%%"$n"*}") leads out of the folder, or is no file; it is not unpacked"; return 3 ;; esac
+  _u_bad=$(unpack__link)
+  if [ "$_u_bad" ]; then
+    core_die "$(core_esc "$_u_dest/$_u_bad") is a link on the host, and the archive would be unpacked through it"
+    return 3
+  fi
+}
+
+# unpack__link → the first folder on the way of an entry that is a link on the host: what is unpacked through it would land elsewhere.
+unpack__link() {
+  printf '%s\n' "$_u_all" | while IFS= read -r _u_line; do
+    _u_name=${_u_line#* } _u_kind=${_u_line%% *}
+    _u_name=${_u_name#* }
+    while case $_u_name in */*) ;; *) false ;; esac; do
+      _u_name=${_u_name%/*}
+      [ ! -L "$_u_dest/$_u_name" ] || { printf '%s\n' "$_u_name"; exit; }
+    done
+  done
 }
 
 # unpack__tar WORD…: tar on the archive.
@@ -72,17 +94,25 @@ unpack__list() {
     if [ $# -gt 0 ]; then set -- -x "$@"; fi
     _u_lines=$(unzip -l "$_u_archive" "$@") || return
   else
-    _u_lines=$(unpack__tar tv "$@") || return
+    _u_lines=$(unpack__tar tv ${_u_gnu:+--numeric-owner} "$@") || return
   fi
-  printf '%s\n' "$_u_lines" | while read -r _u_one _u_two _u_three _u_four _u_five _u_name; do
+  printf '%s\n' "$_u_lines" | while IFS= read -r _u_name; do
     if [ "$_u_with" = unzip ]; then
       # Length, date, time and name; the head and the sum have no time.
+      unpack__field; _u_one=$_u_field
+      unpack__field
+      unpack__field
       case $_u_one in '' | *[!0-9]*) continue ;; esac
-      case $_u_three in [0-9]*:[0-9]*) ;; *) continue ;; esac
-      _u_size=$_u_one _u_name=$_u_four${_u_five:+ $_u_five}${_u_name:+ $_u_name} _u_kind=f
+      case $_u_field in [0-9]*:[0-9]*) ;; *) continue ;; esac
+      # Two more blanks stand before the name.
+      _u_name=${_u_name#  } _u_size=$_u_one _u_kind=f
       case $_u_name in */) _u_kind=d ;; esac
     else
-      _u_size=$_u_three _u_kind=x
+      unpack__field; _u_one=$_u_field
+      unpack__field
+      unpack__field; _u_size=$_u_field _u_kind=x
+      unpack__field
+      unpack__field
       case $_u_one in -*) _u_kind=f ;; d*) _u_kind=d ;; l*) _u_kind=l ;; h*) _u_kind=h ;; esac
       case $_u_kind in l) _u_name=${_u_name%% -> *} ;; h) _u_name=${_u_name%% link to *} ;; esac
     fi
@@ -99,6 +129,14 @@ unpack__list() {
       *) printf '%s %s %s\n' "$_u_kind" "$_u_size" "$_u_name" ;;
     esac
   done
+}
+
+# unpack__field: takes the first field off _u_name, with the blanks before it and the one behind it, into _u_field.
+unpack__field() {
+  _u_name=${_u_name#"${_u_name%%[! ]*}"}
+  _u_field=${_u_name%% *}
+  _u_name=${_u_name#"$_u_field"}
+  _u_name=${_u_name# }
 }
 
 # unpack_look KEEP MODE FOLDER_MODE OWNER GROUP (probe): `archive SIZE TIME`, how many entries are not as in the archive, and some of their
@@ -138,6 +176,8 @@ unpack__differs() {
       [ "$1" = h ] || [ "$_size" = "$2" ] || return 0
       case $_u_contents in *"$n$3$n"* | *"/$3$n"*) return 0 ;; esac ;;
     llink) return 1 ;;
+    # A list of unzip does not tell links from files.
+    flink) [ "$_u_with" != unzip ] || return 1; return 0 ;;
     *) return 0 ;;
   esac
   case $_u_owner in - | "$_uid" | "$_owner") ;; *) return 0 ;; esac
@@ -146,7 +186,9 @@ unpack__differs() {
 
 # unpack__paths: every name, and the folders above them that no entry names, what is above first.
 unpack__paths() {
-  printf '%s\n' "$_u_all" | while read -r _u_kind _u_size _u_name; do
+  printf '%s\n' "$_u_all" | while IFS= read -r _u_line; do
+    _u_name=${_u_line#* } _u_kind=${_u_line%% *}
+    _u_name=${_u_name#* }
     while [ "$_u_name" ]; do
       printf '%s\n' "$_u_name"
       case $_u_name in */*) _u_name=${_u_name%/*} ;; *) break ;; esac
@@ -174,8 +216,10 @@ unpack_go() {
   shift 5
   if [ "$_u_keep" = yes ]; then
     # What is there stays as it is.
-    _u_all=$(printf '%s\n' "$_u_all" | while read -r _u_kind _u_size _u_name; do
-      [ -e "$_u_dest/$_u_name" ] || [ -L "$_u_dest/$_u_name" ] || printf '%s\n' "$_u_kind $_u_size $_u_name"
+    _u_all=$(printf '%s\n' "$_u_all" | while IFS= read -r _u_line; do
+    _u_name=${_u_line#* } _u_kind=${_u_line%% *}
+    _u_name=${_u_name#* }
+      [ -e "$_u_dest/$_u_name" ] || [ -L "$_u_dest/$_u_name" ] || printf '%s\n' "$_u_line"
     done)
   fi
   [ -d "$_u_dest" ] || file_dir "$_u_dest" 0755 - - || exit
@@ -191,6 +235,8 @@ unpack_go() {
       shift
       _u_no=$((_u_no - 1))
     done
+    # A set-user-id bit of somebody else's file would become one of root's.
+    if [ "$_u_gnu" ]; then set -- "$@" --no-same-permissions; fi
     if [ "$_u_strip" != 0 ]; then set -- "$@" "--strip-components=$_u_strip"; fi
     if [ "$_u_keep" = yes ]; then if [ "$_u_gnu" ]; then set -- "$@" --skip-old-files; else set -- "$@" -k; fi; fi
     unpack__tar xo -C "$_u_dest" "$@" || unpack__failed
@@ -210,6 +256,8 @@ unpack_go() {
 unpack__each() {
   cd -- "$_u_dest" || return 1
   while IFS= read -r _u_name; do
+    # It would follow a link.
+    case $1 in chmod) [ ! -L "./$_u_name" ] || continue ;; esac
     "$@" "./$_u_name" || return 1
   done
 }
