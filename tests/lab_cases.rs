@@ -193,13 +193,17 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
     failing.sort_by_key(|case| !page.one_by_one && case.expect.check.as_deref() == Some("changed"));
     four_passes(lab, page, &good, inventory, &mut found);
     if page.one_by_one {
-        failing.iter().for_each(|case| four_passes(lab, page, &[case], inventory, &mut found));
+        for case in failing {
+            four_passes(lab, page, &[case], inventory, &mut found);
+        }
     } else {
         four_passes(lab, page, &failing, inventory, &mut found);
     }
     println!("{name}: {} cases, {shown} with each host, {} problems ({} s)", page.case.len(), found.len(), begun.elapsed().as_secs());
     let found: Vec<String> = found.into_iter().map(|problem| format!("{name}: {problem}")).collect();
-    found.iter().for_each(|problem| println!("  {problem}"));
+    for problem in &found {
+        println!("  {problem}");
+    }
     problems.extend(found);
     shown
 }

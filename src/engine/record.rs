@@ -32,7 +32,7 @@ pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8], confirm: 
     let seen = if has_secret { ready.act.open_answer(&ready.around, &done.answer) } else { done.answer.clone() };
     Record {
         // Where nothing was expected, nothing was asked afterwards.
-        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: Bytes(seen) }),
+        after: (asks && change.expect.is_some()).then_some(Seen { status: 0, stdout: Bytes(seen) }),
         kept: Bytes(done.kept.clone()),
         expect: None,
         ..draft(ready, change, told.as_ref().unwrap_or(&change.undo), confirm)
