@@ -446,7 +446,7 @@ fn a_host_is_started_again_where_it_needs_it_and_the_run_goes_on() {
         assert_eq!((&check["hosts"][host]["steps"][0]["outcome"], &first["hosts"][host]["steps"][0]["outcome"]), (&"changed".into(), &"changed".into()), "{first:#}");
         assert!(before[at] != after[at] && !after[at].is_empty(), "{host}: the same boot");
         let said = first["hosts"][host]["steps"][1]["stdout"].as_str().unwrap_or_default().trim();
-        assert_eq!(said, after[at], "{host}: the next task ran before the host had gone down");
+        assert_eq!(said, after[at], "{host}: the next task ran before the host had gone down: {}", first["hosts"][host]);
     }
     assert_eq!(lab.run(&["apply", &path])["totals"]["changed"], 0, "nothing needs it any more");
     assert_eq!(boots(), after);
