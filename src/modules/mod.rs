@@ -78,6 +78,7 @@ pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     registration::<data_file::DataFile>(),
     own::embedded!("debconf"),
     registration::<debug::Debug>(),
+    own::embedded!("docker_compose"),
     own::embedded!("docker_container"),
     own::embedded!("docker_image"),
     own::embedded!("docker_network"),
