@@ -430,6 +430,7 @@ fn the_controller_is_killed_and_nothing_is_lost() {
 fn a_host_is_started_again_where_it_needs_it_and_the_run_goes_on() {
     let Some(lab) = Lab::new() else { return };
     let all = ["deb3", "bb1", "rpm1", "zyp1", "pac1"];
+    lab.reset(&all);
     let tasks = "[[task]]\nreboot = {}\n[[task]]\nshell = { cmd = \"cat /proc/sys/kernel/random/boot_id\", probe = true }\n[[task]]\ncopy = { content = \"x\", dest = \"/root/after\" }\n";
     let path = lab.folder.path().join("reboot.toml");
     std::fs::write(&path, format!("hosts = \"{}\"\n{tasks}", all.join(","))).expect("the playbook is written");

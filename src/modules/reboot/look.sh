@@ -12,10 +12,11 @@ reboot_look() {
     printf 'needed %s\n' "${_why:+by }${_why:-as $_flag says}"
     return 0
   done
-  if command -v needs-restarting >/dev/null 2>&1; then
-    needs-restarting -r >/dev/null 2>&1
-    [ $? != 1 ] || { echo 'needed as needs-restarting says'; return 0; }
-  elif command -v zypper >/dev/null 2>&1; then
+  # A status alone is no word: a script of this name that cannot work ends with 1, too.
+  case $(command -v needs-restarting >/dev/null 2>&1 && needs-restarting -r 2>/dev/null) in
+    *'eboot is required'*) echo 'needed as needs-restarting says'; return 0 ;;
+  esac
+  if command -v zypper >/dev/null 2>&1; then
     zypper -n -q needs-rebooting >/dev/null 2>&1
     [ $? != 102 ] || { echo 'needed as zypper says'; return 0; }
   elif command -v pacman >/dev/null 2>&1; then
