@@ -136,6 +136,11 @@ fn described(path: &Path, takes_first: bool) -> String {
     let text = std::fs::read_to_string(path).expect("a description");
     let table: toml::Table = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let functions = std::fs::read_to_string(path.with_extension("sh")).unwrap_or_default();
+    // As the list of modules says it.
+    let list = std::fs::read_to_string(root().join("src/modules/mod.rs")).expect("the list");
+    let entry = format!("\"{}\" with functions after \"", path.file_stem().expect("a name").to_string_lossy());
+    let common = list.split_once(&entry).and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| path.with_file_name(format!("{name}.sh")));
+    let functions = common.map(|path| std::fs::read_to_string(path).expect("the common functions")).unwrap_or_default() + &functions;
     let part = |key: &str| table.get(key).and_then(toml::Value::as_str).unwrap_or_default().to_owned();
     let whole: String = functions + &["functions", "probe", "apply", "undo"].iter().map(|key| format!("# {key}\n{}\n", part(key))).collect::<String>();
     let whole = regex::Regex::new(r"(?s)\{##.*?##\}").expect("a pattern").replace_all(&whole, "").into_owned();

@@ -43,6 +43,26 @@ pub fn local_parts(path: &str) -> Result<PathBuf, String> {
     Ok(parts)
 }
 
+/// The hash of everything that is left in a file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn hashed(file: &mut File) -> io::Result<Sha256> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash),
+            length => hash.update(&buffer[..length]),
+        }
+    }
+}
+
+/// A hash in hexadecimal.
+pub fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 impl Draft {
     /// Begins a file below `root`, whose folders are made. No link is followed on the way.
     ///
@@ -83,7 +103,7 @@ impl Draft {
 
     /// SHA-256 of what has been written, in hexadecimal.
     pub fn sha256(&self) -> String {
-        self.hash.clone().finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(self.hash.clone())
     }
 
     /// Gives the file its name. `false` when one of the same content was there already.
@@ -91,7 +111,7 @@ impl Draft {
     /// # Errors
     /// When it cannot be made durable, or what has the name is no plain file.
     pub fn finish(mut self) -> io::Result<bool> {
-        let new = self.hash.clone().finalize();
+        let new = self.sha256();
         let before = openat(self.folder.as_fd(), self.name.as_str(), OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK, Mode::empty());
         match before {
             Ok(before) => {
@@ -99,15 +119,7 @@ impl Draft {
                 if !before.metadata()?.is_file() {
                     return Err(io::Error::other("what has its name here is no plain file"));
                 }
-                let mut hash = Sha256::new();
-                let mut buffer = vec![0; 64 << 10];
-                loop {
-                    match before.read(&mut buffer)? {
-                        0 => break,
-                        length => hash.update(&buffer[..length]),
-                    }
-                }
-                if hash.finalize() == new {
+                if hex(hashed(&mut before)?) == new {
                     return Ok(false);
                 }
             }

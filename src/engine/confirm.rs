@@ -171,6 +171,13 @@ impl Walker {
 
     /// One login on a connection of its own, all the way to a shell. Whether it came in time.
     async fn confirm_anew(&mut self, user: &UserKey) -> Result<bool, HostFailure> {
+        let script = crate::sh!("watch_confirm {}", self.shared.run);
+        let frame = probe(self.seq(), script);
+        Ok(self.ask_anew(user, frame).await? == b"confirmed\n")
+    }
+
+    /// What a question is answered by one login on a connection of its own, all the way to a shell.
+    pub(super) async fn ask_anew(&mut self, user: &UserKey, question: Frame) -> Result<Vec<u8>, HostFailure> {
         let shared = self.shared.clone();
         let _permit = shared.handshakes.permit(&self.plan.target).await;
         let link = Link::open(&self.plan.target, &shared.input.reach).await?;
@@ -178,12 +185,11 @@ impl Walker {
         let mut shell = Shell::open(&link, other.as_ref(), &[]).await?;
         // A run that is to end does not leave this undecided.
         let (_held, mut stop) = watch::channel(Stop::No);
-        let script = crate::sh!("watch_confirm {}", shared.run);
-        let results = shell.flight(&[probe(self.seq(), script)], &mut stop).await;
+        let results = shell.flight(&[question], &mut stop).await;
         shell.close().await;
         link.close().await;
         match results.into_iter().next().map(|result| result.outcome) {
-            Some(Came::Answered { stdout, .. }) => Ok(stdout == b"confirmed\n"),
+            Some(Came::Answered { stdout, .. }) => Ok(stdout),
             Some(Came::Unknown(failure)) => Err(failure),
             _ => Err(HostFailure::Lost("the new session ended at once".into())),
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 
-use super::beneath::{Draft, local_parts};
+use super::beneath::{Draft, hashed, hex, local_parts};
 use super::prepare::HostPlan;
 use super::schedule::{in_order, shared, side_by_side, summed, tell, tell_start};
 use super::settle::Ending;
@@ -157,21 +157,10 @@ fn at(host: &str, path: &str, dest: &Path, flat: bool, is_folder: bool) -> Resul
 
 /// SHA-256 of a plain file, in hexadecimal.
 fn sha256_of(path: &Path) -> Option<String> {
-    use sha2::Digest as _;
-    use std::io::Read as _;
     if !std::fs::symlink_metadata(path).ok()?.is_file() {
         return None;
     }
-    let mut file = std::fs::File::open(path).ok()?;
-    let mut hash = sha2::Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer).ok()? {
-            0 => break,
-            length => hash.update(&buffer[..length]),
-        }
-    }
-    Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(hex(hashed(&mut std::fs::File::open(path).ok()?).ok()?))
 }
 
 async fn one(walker: &Walker, user: Option<&Become>, path: &str, folder: &Path) -> Result<(Outcome, String), HostFailure> {

@@ -212,10 +212,6 @@ impl Walker {
         if done.end == End::Changed && change.reboot.is_none() || left_something {
             ending.record = Some(Box::new(super::record::of(ready, change, done, &result.stdout.bytes(), self.confirm_limit(ready))));
         }
-        for secret in ready.act.secrets() {
-            ending.message = ending.message.replace(&secret, crate::secret::MASK);
-            ending.stderr = masked(&ending.stderr, &secret);
-        }
         ending.status = done.status;
         ending.ran = matches!(done.end, End::Changed | End::Ran | End::Failed | End::Unconverged);
         ending.shows_output = change.apply.by_user || ending.outcome == Outcome::Failed;
@@ -231,11 +227,6 @@ enum Settled {
     /// The rest of the flight did not happen.
     Stopped { failed: bool },
     Halt(Halt),
-}
-
-/// A text without a secret.
-pub(super) fn masked(text: &[u8], secret: &str) -> Vec<u8> {
-    if text.is_empty() { Vec::new() } else { String::from_utf8_lossy(text).replace(secret, crate::secret::MASK).into_bytes() }
 }
 
 /// How a step ended that nobody could confirm. Nothing forgives that.

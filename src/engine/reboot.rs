@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::step::UserKey;
 use super::walk::Walker;
 use crate::module::Reboot;
-use crate::remote::{Frame, HostFailure, Link, Method, Outcome as Came, Shell, Stop, Verb};
+use crate::remote::{Frame, HostFailure, Method, Verb};
 
 const PAUSE: Duration = Duration::from_secs(1);
 /// What is known of a host that is another one after a boot.
@@ -49,11 +48,6 @@ impl Walker {
 
     /// One login on a connection of its own. Nothing: the host is back; else what is still missing.
     async fn is_back_after(&mut self, user: &UserKey, reboot: &Reboot) -> Result<Option<String>, HostFailure> {
-        let shared = self.shared.clone();
-        let _permit = shared.handshakes.permit(&self.plan.target).await;
-        let link = Link::open(&self.plan.target, &shared.input.reach).await?;
-        let other = user.as_ref().map(|name| self.plan.become_as(name, &shared.input.options));
-        let mut shell = Shell::open(&link, other.as_ref(), &[]).await?;
         let test = reboot.test.clone().unwrap_or_default();
         let script = crate::sh!(
             "read -r _boot </proc/sys/kernel/random/boot_id || _boot=none\n\
@@ -66,19 +60,11 @@ impl Walker {
             test
         );
         let frame = Frame { seq: self.seq(), verb: Verb::Probe(script), libraries: Vec::new(), limit: Duration::from_secs(60) };
-        let (_held, mut stop) = watch::channel(Stop::No);
-        let results = shell.flight(&[frame], &mut stop).await;
-        shell.close().await;
-        link.close().await;
-        Ok(match results.into_iter().next().map(|result| result.outcome) {
-            Some(Came::Answered { stdout, .. }) => match stdout.trim_ascii_end() {
-                b"back" => None,
-                b"down" => Some("it did not go down".into()),
-                b"starting" => Some("systemd is still starting services".into()),
-                _ => Some("`test_command` did not succeed".into()),
-            },
-            Some(Came::Unknown(failure)) => return Err(failure),
-            _ => return Err(HostFailure::Lost("the new session ended at once".into())),
+        Ok(match self.ask_anew(user, frame).await?.trim_ascii_end() {
+            b"back" => None,
+            b"down" => Some("it did not go down".into()),
+            b"starting" => Some("systemd is still starting services".into()),
+            _ => Some("`test_command` did not succeed".into()),
         })
     }
 

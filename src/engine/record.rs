@@ -27,12 +27,10 @@ pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, con
 /// The record of a change that was made.
 pub fn of(ready: &Ready, change: &Change, done: &Done, printed: &[u8], confirm: Option<Duration>) -> Record {
     let told = ready.answer.as_ref().and_then(|before| ready.act.undo_after(before, printed));
-    let has_secret = ready.act.has_secret();
-    let asks = matches!(ready.question, Question::Ask(_)) && (!has_secret || ready.act.open_question(&ready.around).is_some());
-    let seen = if has_secret { ready.act.open_answer(&ready.around, &done.answer) } else { done.answer.clone() };
+    let asks = kept_question(ready).is_some();
     Record {
         // Where nothing was expected, nothing was asked afterwards.
-        after: (asks && change.expect.is_some()).then_some(Seen { status: 0, stdout: Bytes(seen) }),
+        after: (asks && change.expect.is_some()).then(|| Seen { status: 0, stdout: kept_answer(ready, &done.answer) }),
         kept: Bytes(done.kept.clone()),
         expect: None,
         ..draft(ready, change, told.as_ref().unwrap_or(&change.undo), confirm)
@@ -45,22 +43,33 @@ pub fn has_left_something(ready: &Ready, done: &Done) -> bool {
     !done.answer.is_empty() && before.is_some_and(|before| before.stdout != done.answer)
 }
 
+/// What is kept of a question. Of one that holds a secret only the part without it is, by which a rollback knows whether somebody has
+/// changed it since.
+fn kept_question(ready: &Ready) -> Option<Script> {
+    match &ready.question {
+        Question::Ask(_) if ready.act.has_secret() => ready.act.open_question(&ready.around),
+        Question::Ask(script) => Some(script.clone()),
+        _ => None,
+    }
+}
+
+/// What of an answer belongs to it.
+fn kept_answer(ready: &Ready, answer: &[u8]) -> Bytes {
+    Bytes(if ready.act.has_secret() { ready.act.open_answer(&ready.around, answer) } else { answer.to_vec() })
+}
+
 /// What is known of a change before it is made.
 fn draft(ready: &Ready, change: &Change, way_back: &Undo, confirm: Option<Duration>) -> Record {
-    // Of a question that holds a secret only the part without it is kept, by which a rollback knows whether somebody has changed it since.
     let has_secret = ready.act.has_secret();
-    let open = has_secret.then(|| ready.act.open_question(&ready.around)).flatten();
-    let asks = matches!(ready.question, Question::Ask(_)) && (!has_secret || open.is_some());
-    let seen = |answer: &Answer| Seen { status: answer.status, stdout: Bytes(if has_secret { ready.act.open_answer(&ready.around, &answer.stdout) } else { answer.stdout.clone() }) };
+    let question = kept_question(ready);
+    let asks = question.is_some();
+    let seen = |answer: &Answer| Seen { status: answer.status, stdout: kept_answer(ready, &answer.stdout) };
     let libraries = ready.libraries.probe.iter().chain(&ready.libraries.apply);
     Record {
         seq: ready.seq,
         user: ready.user.clone(),
         libraries: libraries.map(|library| library.name.to_owned()).collect(),
-        probe: match &ready.question {
-            Question::Ask(script) if asks => bytes(open.as_ref().unwrap_or(script)),
-            _ => Bytes::default(),
-        },
+        probe: question.as_ref().map(bytes).unwrap_or_default(),
         before: ready.answer.as_ref().filter(|_| asks).map(seen),
         after: None,
         expect: change.expect.clone().filter(|_| change.effect == Effect::Change && !has_secret),

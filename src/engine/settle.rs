@@ -116,10 +116,6 @@ impl Walker {
                 ending.stderr = result.stderr.bytes();
             }
         }
-        for secret in ready.act.secrets() {
-            ending.stdout = super::landing::masked(&ending.stdout, &secret);
-            ending.stderr = super::landing::masked(&ending.stderr, &secret);
-        }
         let task = ready.bound.task.clone();
         let ran = !matches!(ending.outcome, Outcome::Skipped | Outcome::Pending | Outcome::Unknown | Outcome::Cancelled);
         if ran && let Err(message) = self.playbook_rules(&ready, &mut ending) {
@@ -234,7 +230,13 @@ impl Walker {
     }
 
     /// Tells of the end of a step and remembers its result.
-    pub(super) fn end_step(&mut self, ready: &Ready, ending: Ending, result: Option<&FrameResult>) {
+    pub(super) fn end_step(&mut self, ready: &Ready, mut ending: Ending, result: Option<&FrameResult>) {
+        for secret in ready.act.secrets() {
+            ending.message = ending.message.replace(&secret, crate::secret::MASK);
+            for text in [&mut ending.stdout, &mut ending.stderr] {
+                *text = String::from_utf8_lossy(text).replace(&secret, crate::secret::MASK).into_bytes();
+            }
+        }
         let forgiven = ending.outcome == Outcome::Failed && !ending.is_fatal && (ready.ignore_errors || self.is_rescued());
         let planned = self.is_check(ready) && ending.outcome == Outcome::Changed;
         if planned && ready.module.runs_user_text || ending.outcome == Outcome::Pending {

@@ -44,7 +44,9 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-static EXPRESSIONS: LazyLock<Mutex<HashMap<String, Arc<Expression<'static, 'static>>>>> = LazyLock::new(Mutex::default);
+type Expressions = LazyLock<Mutex<HashMap<String, Arc<Expression<'static, 'static>>>>>;
+
+static EXPRESSIONS: Expressions = LazyLock::new(Mutex::default);
 
 /// What is wrong with a template or expression.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,11 +183,16 @@ pub fn names_in(text: &str, is_expression: bool) -> Vec<String> {
 }
 
 fn compiled(text: &str) -> Result<Arc<Expression<'static, 'static>>, Error> {
-    let mut all = EXPRESSIONS.lock().expect("nothing panics while it holds this lock");
+    compiled_once(&EXPRESSIONS, &ENVIRONMENT, text)
+}
+
+/// An expression, compiled when it is first asked for.
+fn compiled_once(known: &Expressions, environment: &'static Environment<'static>, text: &str) -> Result<Arc<Expression<'static, 'static>>, Error> {
+    let mut all = known.lock().expect("nothing panics while it holds this lock");
     if let Some(expression) = all.get(text) {
         return Ok(expression.clone());
     }
-    let expression = Arc::new(ENVIRONMENT.compile_expression_owned(text.to_owned())?);
+    let expression = Arc::new(environment.compile_expression_owned(text.to_owned())?);
     all.insert(text.to_owned(), expression.clone());
     Ok(expression)
 }

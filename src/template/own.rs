@@ -3,14 +3,13 @@
 //! They differ from a playbook's templates in three ways: what is asked only whether it is there may be missing, `${#x}`
 //! of the shell begins no comment, and a hole in sh text becomes a word, or one word for each item of a list.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Expression, Output, UndefinedBehavior, Value};
 
-use super::{FUEL, OWN_TEXT, Trouble, filters, whole_expression};
+use super::{Expressions, FUEL, OWN_TEXT, Trouble, compiled_once, filters, whole_expression};
 use crate::shell::{Script, push_quoted};
 
 static SH: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -30,8 +29,7 @@ static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment
 });
 
-type Expressions = HashMap<String, Arc<Expression<'static, 'static>>>;
-static EXPRESSIONS: LazyLock<Mutex<Expressions>> = LazyLock::new(Mutex::default);
+static EXPRESSIONS: Expressions = LazyLock::new(Mutex::default);
 
 fn common() -> Environment<'static> {
     let mut environment = Environment::new();
@@ -148,13 +146,7 @@ pub fn own_names(text: &str, manner: Manner) -> Result<Vec<String>, Trouble> {
 }
 
 fn compiled(text: &str) -> Result<Arc<Expression<'static, 'static>>, Error> {
-    let mut all = EXPRESSIONS.lock().expect("nothing panics while it holds this lock");
-    if let Some(expression) = all.get(text) {
-        return Ok(expression.clone());
-    }
-    let expression = Arc::new(PLAIN.compile_expression_owned(text.to_owned())?);
-    all.insert(text.to_owned(), expression.clone());
-    Ok(expression)
+    compiled_once(&EXPRESSIONS, &PLAIN, text)
 }
 
 #[cfg(test)]

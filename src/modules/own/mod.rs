@@ -63,13 +63,17 @@ impl Embedded {
     }
 }
 
-/// The entry of a described module of this program; `with functions`: there is `NAME.sh` beside its `NAME.toml`.
+/// The entry of a described module of this program; `with functions`: there is `NAME.sh` beside its `NAME.toml`, which
+/// may build on that of others.
 macro_rules! embedded {
     ($name:literal) => {
         $crate::modules::own::embedded!($name, None)
     };
     ($name:literal with functions) => {
         $crate::modules::own::embedded!($name, Some(include_str!(concat!("described/", $name, ".sh"))))
+    };
+    ($name:literal with functions after $common:literal) => {
+        $crate::modules::own::embedded!($name, Some(concat!(include_str!(concat!("described/", $common, ".sh")), include_str!(concat!("described/", $name, ".sh")))))
     };
     ($name:literal, $functions:expr) => {{
         static EMBEDDED: $crate::modules::own::Embedded = $crate::modules::own::Embedded::new($name, include_str!(concat!("described/", $name, ".toml")), $functions);
