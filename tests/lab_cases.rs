@@ -37,6 +37,9 @@ struct Page {
     /// What these hosts need before the first case, in sh, as root.
     #[serde(default)]
     setup: String,
+    /// Its cases make loop devices, with `loop FILE`.
+    #[serde(default)]
+    loops: bool,
     /// Cases that fail build on each other, so each has a run of its own.
     #[serde(default)]
     one_by_one: bool,
@@ -87,6 +90,25 @@ impl Case {
         self.on.as_deref().unwrap_or(&page.on)
     }
 }
+
+/// Makes `loop [OPTION] FILE`, which makes a loop device of a file and prints its path. The machine's loop devices are there for all hosts
+/// of the lab, so that one may be taken by another host in between; a host sees only those which it made itself.
+const LOOPS: &str = r#"[ -e /dev/loop-control ] || mknod -m 0660 /dev/loop-control c 10 237
+cat >/usr/local/bin/loop <<'X'
+#!/bin/sh
+for again in 1 2 3 4 5 6 7 8 9; do
+  x=$(losetup -f)
+  [ -e $x ] || mknod $x b 7 ${x#/dev/loop}
+  losetup $x "$@" || { rm -f $x; continue; }
+  echo $x
+  exit
+done
+exit 1
+X
+chmod 755 /usr/local/bin/loop"#;
+
+/// Gives back the loop devices that a host made.
+const NO_LOOPS: &str = "for x in /dev/loop[0-9]*; do findmnt -n -o TARGET -S $x | xargs -r umount; losetup -d $x; rm -f $x; done";
 
 #[test]
 fn every_case_in_four_passes_on_real_hosts() {
@@ -181,8 +203,12 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
         println!("{name}: did not run: the lab has no mirror with {}", page.packages.join(" "));
         return 0;
     }
+    let on_each = |script: &str| page.on.iter().for_each(|host| drop(lab.on(host, script)));
+    if page.loops {
+        on_each(&format!("{NO_LOOPS}\n{LOOPS}"));
+    }
     if !page.setup.is_empty() {
-        page.on.iter().for_each(|host| drop(lab.on(host, &page.setup)));
+        on_each(&page.setup);
     }
     let begun = std::time::Instant::now();
     let shown: usize = page.case.iter().map(|case| case.hosts(page).len()).sum();
@@ -198,6 +224,9 @@ fn show(lab: &Bench, page: &Page, inventory: &str, problems: &mut Vec<String>) -
         }
     } else {
         four_passes(lab, page, &failing, inventory, &mut found);
+    }
+    if page.loops {
+        on_each(NO_LOOPS);
     }
     println!("{name}: {} cases, {shown} with each host, {} problems ({} s)", page.case.len(), found.len(), begun.elapsed().as_secs());
     let found: Vec<String> = found.into_iter().map(|problem| format!("{name}: {problem}")).collect();
