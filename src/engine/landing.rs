@@ -6,7 +6,7 @@ use super::step::Ready;
 use super::walk::{Halt, Walker, Work};
 use super::confirm::Fall;
 use crate::event::{Obstacle, Outcome};
-use crate::module::{Answer, Change, Effect, Question};
+use crate::module::{Answer, Change, Effect, Question, Verdict};
 use crate::remote::wire::{Done, End};
 use crate::remote::{FrameResult, Outcome as Came};
 
@@ -207,6 +207,13 @@ impl Walker {
             End::Refused | End::Conflict | End::Same | End::Skipped => Ending::new(Outcome::Ok),
         };
         ending = ending.change(change);
+        if done.end == End::Changed && matches!(ready.question, Question::Ask(_)) {
+            // Its result tells of the host as it is now.
+            let after = Answer { stdout: done.answer.clone(), ..Answer::default() };
+            if let Ok(Verdict::InPlace(report)) = ready.act.compare(&ready.around, &after) {
+                ending.report.data.extend(report.data);
+            }
+        }
         let left_something = matches!(done.end, End::Failed | End::Unconverged) && !change.apply.by_user && super::record::has_left_something(ready, done);
         // A host that was started again has nothing to go back to.
         if done.end == End::Changed && change.reboot.is_none() || left_something {

@@ -3,6 +3,7 @@
 //! Here are the parameters and how they become words for the shell functions; [`edits`] finds what differs.
 
 mod edits;
+mod key;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::account::{self, Expected, Expiry, Lines};
-use crate::module::{Answer, Change, Module, OneOrMany, Path, Presence, Question, Surroundings, Undo, Verdict, diff};
+use crate::module::{Answer, Change, Libraries, Module, OneOrMany, Path, Presence, Question, Surroundings, Undo, Verdict, diff};
 use crate::remote::Library;
 use crate::secret::MASK;
 use crate::sh;
@@ -66,6 +67,18 @@ pub struct User {
     update_password: UpdatePassword,
     /// The day on which the account ends, such as `"2027-01-31"`, or `"never"`.
     expires: Option<Expiry>,
+    /// Make a key pair for SSH in the home folder, where there is none. It has no passphrase; `openssh_keypair` makes others. The
+    /// result has the public key in `ssh_public_key`.
+    #[serde(default)]
+    generate_ssh_key: bool,
+    /// `ed25519`, `rsa` or `ecdsa`. Left out: `ed25519`. A key that is there is not judged by it.
+    ssh_key_type: Option<String>,
+    /// Size of a new key; not for `ed25519`. Left out: what ssh-keygen of the host makes.
+    ssh_key_bits: Option<u32>,
+    /// The private key; below the home folder, unless it begins with `/`. Left out: `.ssh/id_` and the type.
+    ssh_key_file: Option<String>,
+    /// Left out: user and host.
+    ssh_key_comment: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -79,11 +92,20 @@ enum UpdatePassword {
 impl Module for User {
     const NAME: &'static str = "user";
     const MAIN: Option<&'static str> = Some("name");
-    const PROBE_LIBRARIES: &'static [&'static Library] = &[&account::LOOK];
+    const PROBE_LIBRARIES: &'static [&'static Library] = &[&account::LOOK, &key::KEY];
     const APPLY_LIBRARIES: &'static [&'static Library] = &[&account::CHANGE];
+
+    fn libraries(&self, _: &Surroundings) -> Libraries {
+        let mut libraries = Libraries { probe: vec![&account::LOOK], apply: vec![&account::CHANGE] };
+        if self.generate_ssh_key {
+            libraries.probe.push(&key::KEY);
+        }
+        libraries
+    }
 
     fn check(&self) -> Result<()> {
         account::refuse_odd_name("name", &self.name)?;
+        self.check_key()?;
         if self.name == "root" && self.state == Presence::Absent {
             bail!("no host works without the user `root`, so it is not removed");
         }
@@ -118,7 +140,7 @@ impl Module for User {
         let hash = self.kept_password().unwrap_or_default();
         let mut words = vec!["account_user", &self.name, hash];
         words.extend(self.asked_groups());
-        Question::Ask(Script::call(words))
+        Question::Ask(self.with_key(Script::call(words)))
     }
 
     fn compare(&self, around: &Surroundings, answer: &Answer) -> Result<Verdict> {
@@ -170,7 +192,12 @@ impl User {
         let home = creates_home.then_some("present");
         let expect = self.expected(around, lines, groups.as_deref(), home, self.password.is_some())?;
         let apply = self.call("account_user_add", properties.iter().map(|(key, value)| format!("{key}={value}")));
-        let mut change = Change::new("absent", "present", apply, expect, Undo::Run(self.unadded(lines, creates_home)?));
+        let (mut apply, mut unadd) = (apply, self.unadded(lines, creates_home)?);
+        if let Some((make, unmake)) = self.key_change(lines)? {
+            (apply, unadd) = (sh!("{} && {}", apply, make), sh!("{} && {}", unmake, unadd));
+            shown.push(("ssh key", "-".to_owned(), self.key_file()));
+        }
+        let mut change = Change::new("absent", "present", apply, expect, Undo::Run(unadd));
         change.diff = diff::properties(&self.title(), &shown);
         Ok(Verdict::differs(change))
     }
@@ -231,7 +258,7 @@ impl User {
             (None, Some(hash)) if sets_password => Some(hash.starts_with('!')),
             _ => None,
         };
-        Ok(Expected::default()
+        let expected = Expected::default()
             .line("tools", lines.value("tools")?)
             .any("missing")
             .line("user", "present")
@@ -246,8 +273,9 @@ impl User {
             .known("expires", self.expires.map(Expiry::days).as_deref())
             .known("shell", self.shell.as_ref().map(|shell| around.absolute(shell)).as_deref())
             .known("dir", self.home.as_ref().map(|home| around.absolute(home)).as_deref())
-            .known("comment", self.comment.as_deref())
-            .pattern())
+            .known("comment", self.comment.as_deref());
+        let expected = if self.generate_ssh_key { expected.any("ssh_key") } else { expected };
+        Ok(expected.pattern())
     }
 
     fn refuse_missing_groups(&self, lines: &Lines) -> Result<()> {

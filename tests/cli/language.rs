@@ -203,3 +203,18 @@ fn what_depends_on_a_command_that_is_only_planned_is_pending() {
     );
     assert_eq!((ran.exit, ran.outcomes("alpha")), (0, vec!["changed", "pending", "pending"]));
 }
+
+#[test]
+fn the_result_of_a_change_tells_of_the_host_as_it_is_now() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'key'\nopenssh_keypair = { path = '~/key', type = 'ed25519' }\nregister = 'pair'\n\
+         [[task]]\nname = 'door'\ncopy = { content = '{{ pair.properties.public_key }}', dest = '~/door' }\n",
+        &[],
+    );
+    assert_eq!(ran.exit, 0, "{} {}", ran.document, ran.stderr);
+    let home = &fleet.host("alpha").home;
+    let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("a file");
+    assert_eq!(read("door").split(' ').nth(1), read("key.pub").split(' ').nth(1));
+}

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154,SC2034 # n, a newline, is the core's; the other variables are those of look.sh and newest.sh
+# shellcheck disable=SC2154,SC2034,SC2086 # $_repositories are words; n, a newline, is the core's; the other variables are those of look.sh and newest.sh
 #
 # package, third part: makes the change. Needs look.sh and newest.sh.
 #
@@ -222,15 +222,18 @@ package_tool() {
             package_run apt-get "$@" ;;
         dnf | yum)
             package_dnf
-            set -- -y -q "$_verb" "$@"
+            # shellcheck disable=SC2086 # words are wanted
+            set -- $_repositories -y -q "$_verb" "$@"
             # without it dnf 4 and yum wait for as long as it takes
             [ -n "$_five" ] || set -- --setopt=exit_on_lock=1 "$@"
             case $_verb in
                 update)
                     if [ "$_dnf" = yum ]; then
-                        package_run yum -y -q clean expire-cache && package_run yum -y -q makecache
+                        # shellcheck disable=SC2086
+                        package_run yum $_repositories -y -q clean expire-cache && package_run yum $_repositories -y -q makecache
                     else
-                        package_run "$_dnf" -y -q --refresh makecache
+                        # shellcheck disable=SC2086
+                        package_run "$_dnf" $_repositories -y -q --refresh makecache
                     fi
                     return ;;
                 install)
@@ -366,7 +369,7 @@ package_why() {
             # Who does not know the names? Asked again, as a question only, where the answer can be read.
             case $_pm in
                 zypper) package_zypper_dry "$@" ;;
-                *) _y=$($_dnf --assumeno install "$@" 2>&1) ;;
+                *) _y=$($_dnf $_repositories --assumeno install "$@" 2>&1) ;;
             esac
             _others='' _ifs=$IFS IFS=$n
             for _l in $_y; do
@@ -577,10 +580,7 @@ package_install() {
 package_apply() {
     _timeout=$1 _options=$2 _action=$3
     shift 3
-    package_manager || {
-        package_say 'this host has no package manager that mutate knows (apt, dnf, yum, zypper, pacman, apk)'
-        return 3
-    }
+    package_manager || { package_say "$_why"; return 3; }
     if [ "$_action" = exact ]; then
         _x=
         for _y in "$@"; do

@@ -18,10 +18,24 @@
 
 # --- which manager, which names -------------------------------------------------------------------------------------
 
-# package_manager: sets _pm to the manager of this host; status 1 if there is none.
+# package_repositories ON OFF: those that a task uses besides the enabled ones, and those that it does without; lists with
+# commas, or nothing. Comes before everything else.
+_repositories=
+package_repositories() { _repositories="${2:+--disablerepo=$2} ${1:+--enablerepo=$1}"; }
+
+# package_manager: sets _pm to the manager of this host; status 1 if there is none that can do this, with _why.
 # Some systems carry a second manager as an ordinary package (apt on Fedora, dnf on Debian or openSUSE): then os-release
 # decides. An applet of BusyBox called `dpkg` or `rpm` is no manager, hence the question for both halves.
 package_manager() {
+    _why='this host has no package manager that mutate knows (apt, dnf, yum, zypper, pacman, apk)'
+    package_which || return 1
+    case $_repositories,$_pm in
+        ,* | *,dnf | *,yum) ;;
+        *) _why="\`enablerepo\` and \`disablerepo\` work with dnf and yum only, and this host has $_pm; take them out, or limit the task with \`when\`"; return 1 ;;
+    esac
+}
+
+package_which() {
     _pm=
     if command -v apt-get >/dev/null && command -v dpkg-query >/dev/null; then _pm="$_pm apt"; fi
     # By its path, because a shell that is BusyBox may prefer its own applet `rpm`, which answers nothing we ask.
@@ -303,10 +317,7 @@ package_best() {
 package_look() {
     _mode=$1
     shift
-    package_manager || {
-        core_die 'this host has no package manager that mutate knows (apt, dnf, yum, zypper, pacman, apk)'
-        return 3
-    }
+    package_manager || { core_die "$_why"; return 3; }
     package_names "$@" || { core_die "$_why"; return 3; }
     _cached=1
     package_answer "$@" || { core_die "$_why"; return 3; }
@@ -421,10 +432,7 @@ package_pin() {
 #   Answer: `fresh` if the manager's lists were fetched less than SECONDS ago, else `stale` (also when there are none,
 #   and always for 0). The target's own clock counts. Status 3 as in package_look.
 package_cache() {
-    package_manager || {
-        core_die 'this host has no package manager that mutate knows (apt, dnf, yum, zypper, pacman, apk)'
-        return 3
-    }
+    package_manager || { core_die "$_why"; return 3; }
     case $1 in
         '' | *[!0-9]*) core_die "$1 is not a number of seconds"; return 3 ;;
         *[1-9]*) ;;

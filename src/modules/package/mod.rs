@@ -54,6 +54,13 @@ pub struct Package {
     /// Allow that other packages are removed, if that is what it takes. Without it such a change is refused.
     #[serde(default)]
     allow_removals: bool,
+    /// Repositories that are used for this task although they are not enabled, such as `epel-testing`; `*` stands for any
+    /// letters (dnf, yum).
+    #[serde(default)]
+    enablerepo: OneOrMany,
+    /// Repositories that this task does without; `*` alone leaves only those of `enablerepo` (dnf, yum).
+    #[serde(default)]
+    disablerepo: OneOrMany,
 }
 
 fn five_minutes() -> u64 {
@@ -108,6 +115,12 @@ impl Module for Package {
                 bail!("`{name}` asks for a version, but the state asks for another | write the name alone, or state = \"present\"");
             }
         }
+        for (key, names) in [("enablerepo", &self.enablerepo), ("disablerepo", &self.disablerepo)] {
+            let known = |letter: char| letter.is_ascii_alphanumeric() || "-_.:+*?,/".contains(letter);
+            if let Some(name) = names.0.iter().find(|name| name.is_empty() || !name.chars().all(known)) {
+                bail!("`{key}` has `{}`, which is not the name of a repository | names are what `dnf repolist --all` shows", name.escape_debug());
+            }
+        }
         if self.purge && self.state != State::Absent {
             bail!("`purge` goes with removing | write state = \"absent\" or take `purge` out");
         }
@@ -127,7 +140,7 @@ impl Module for Package {
             (false, false) => vec!["package_look", mode],
             (false, true) => vec!["package_look_aged", &age, mode],
         };
-        Question::Ask(Script::call(words.into_iter().chain(self.names().iter().map(String::as_str))))
+        Question::Ask(self.with_repositories(Script::call(words.into_iter().chain(self.names().iter().map(String::as_str)))))
     }
 
     fn undo_after(&self, before: &Answer, printed: &[u8]) -> Option<Undo> {
@@ -236,7 +249,12 @@ impl Package {
 
     fn call(&self, options: &str, action: &str, names: Vec<String>) -> Script {
         let words = ["package_apply".to_owned(), self.lock_timeout.to_string(), options.to_owned(), action.to_owned()];
-        Script::call(words.into_iter().chain(names))
+        self.with_repositories(Script::call(words.into_iter().chain(names)))
+    }
+
+    fn with_repositories(&self, script: Script) -> Script {
+        let (on, off) = (self.enablerepo.0.join(","), self.disablerepo.0.join(","));
+        if on.is_empty() && off.is_empty() { script } else { sh!("package_repositories {} {}\n{}", on, off, script) }
     }
 
     fn expected(&self, text: &str, found: &[Found]) -> Pattern {

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2154,SC2034 # n, a newline, is the core's; the other variables are those of look.sh
+# shellcheck disable=SC2154,SC2034,SC2086 # $_repositories are words; n, a newline, is the core's; the other variables are those of look.sh
 #
 # package, second part: what the repositories have, for the modes `latest` and `plan` of package_look and for changes.
 # Asks without the network and without leaving anything behind.
@@ -28,12 +28,12 @@ package_upgrades() {
         dnf)
             package_may_ask || return 1
             package_dnf
-            _y=$($_dnf -q ${_cached:+-C} repoquery --upgrades --latest-limit=1 --qf '%{name} %{evr} %{arch}\n' "$@" 2>/dev/null) ||
+            _y=$($_dnf $_repositories -q ${_cached:+-C} repoquery --upgrades --latest-limit=1 --qf '%{name} %{evr} %{arch}\n' "$@" 2>/dev/null) ||
                 { _blind=1; return 0; }
             package_table "$_y"
             _up=$_table ;;
         yum)
-            _y=$(yum -q -y ${_cached:+-C} check-update "$@" 2>/dev/null)
+            _y=$(yum $_repositories -q -y ${_cached:+-C} check-update "$@" 2>/dev/null)
             case $? in
                 0) ;;
                 100) package_triples "$_y"; _up=$_table ;;
@@ -85,13 +85,13 @@ package_available() {
             package_may_ask || return 1
             package_dnf
             # sort -V, because dnf 4 sorts the lines as text
-            _y=$($_dnf -q ${_cached:+-C} repoquery --available --qf '%{name} %{evr} %{arch}\n' "$@" 2>/dev/null) ||
+            _y=$($_dnf $_repositories -q ${_cached:+-C} repoquery --available --qf '%{name} %{evr} %{arch}\n' "$@" 2>/dev/null) ||
                 { _blind=1; return 0; }
             _y=$(printf '%s\n' "$_y" | sort -V -r)
             package_table "$_y"
             _av=$_table ;;
         yum)
-            _y=$(yum -q -y ${_cached:+-C} --showduplicates list available "$@" 2>/dev/null)
+            _y=$(yum $_repositories -q -y ${_cached:+-C} --showduplicates list available "$@" 2>/dev/null)
             package_triples "$_y"
             _av=$_table ;;
         zypper)

@@ -109,8 +109,12 @@ impl User {
         }
         self.edit_password(&account, &mut edits)?;
         self.edit_expiry(&account, &mut edits)?;
-        if edits.apply.is_empty() {
-            return Ok(Verdict::in_place());
+        let key = self.key_change(lines)?;
+        if edits.apply.is_empty() && key.is_none() {
+            return Ok(Verdict::InPlace(self.key_report(lines)));
+        }
+        if key.is_some() {
+            edits.show("ssh key", "-", self.key_file());
         }
         if lines.refuse_unchangeable(&self.title())? == Tools::BusyBox {
             refuse_for_busybox(&edits)?;
@@ -122,8 +126,19 @@ impl User {
             edits.shown.iter().map(|one| format!("{} {}", one.0, pick(one))).collect::<Vec<_>>().join(", ")
         };
         let (from, to) = (side(|one| &one.1), side(|one| &one.2));
-        let apply = self.call("account_user_change", edits.apply.iter().cloned());
-        let mut change = Change::new(from, to, apply, expect, self.way_back(&edits));
+        let mut apply = self.call("account_user_change", edits.apply.iter().cloned());
+        let mut undo = self.way_back(&edits);
+        if let Some((make, unmake)) = key {
+            apply = if edits.apply.is_empty() { make } else { sh!("{} && {}", apply, make) };
+            undo = match undo {
+                _ if edits.apply.is_empty() => Undo::Run(unmake),
+                Undo::Run(back) => Undo::Run(sh!("{} && {}", unmake, back)),
+                Undo::Restore(back) => Undo::Restore(sh!("{} && {}", unmake, back)),
+                Undo::BestEffort(back, why) => Undo::BestEffort(sh!("{} && {}", unmake, back), why),
+                other => other,
+            };
+        }
+        let mut change = Change::new(from, to, apply, expect, undo);
         if edits.sets_password {
             change.keep = self.call("account_keep", None);
         }

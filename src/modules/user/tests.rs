@@ -204,3 +204,18 @@ fn arguments_that_make_no_sense_are_refused() {
     );
     assert_eq!(problems::<User>("name = 'a b'"), "`name` cannot be `a b`");
 }
+
+#[test]
+fn a_key_is_made_where_there_is_none() {
+    let key = |found: &str, more: &str| verdict::<User>(&format!("name = 'ann'\ngenerate_ssh_key = true\n{more}"), 0, &format!("{ANN}ssh_key {found}\n"));
+    assert!(key("ssh-ed25519 AAAA", "").contains("in place"));
+    assert!(key("there", "").contains("in place"));
+    let made = key("nowhere", "ssh_key_comment = \"it's\"");
+    assert!(made.contains("'account_as' 'ann'") && made.contains("rmdir"), "{made}");
+    assert!(!key("missing", "ssh_key_file = 'k'").contains("rmdir"));
+    assert!(key("missing", "comment = 'Other'").contains("account_user_change"));
+    assert_eq!(problems::<User>("name = 'a'\nssh_key_type = 'rsa'"), "`ssh_key_…` describes a key that is not asked for");
+    assert_eq!(problems::<User>("name = 'a'\ngenerate_ssh_key = true\nssh_key_bits = 2048"), "a key of the type ed25519 has one size only");
+    assert_eq!(problems::<User>("name = 'a'\ngenerate_ssh_key = true\nssh_key_file = '../x'"), "`ssh_key_file` is no path of a file in the home folder");
+    assert_eq!(probe::<User>("name = 'ann'\ngenerate_ssh_key = true"), "'account_user' 'ann' '' 'ann' || exit\naccount_key '.ssh/id_ed25519'");
+}
