@@ -20,11 +20,10 @@ impl Unarchive {
         if !self.src.starts_with('/') && !self.src.starts_with("~/") {
             bail!("with `remote_src`, `src` is a path on the host | write it from `/`");
         }
-        if !self.include.0.is_empty() {
-            bail!("`include` needs an archive on the controller | leave names out with `exclude`, or leave `remote_src` out");
-        }
-        if self.exclude.0.iter().any(|pattern| pattern.starts_with('-') || pattern.contains('\n')) {
-            bail!("`exclude` holds no name of an archive");
+        for (key, patterns) in [("include", &self.include), ("exclude", &self.exclude)] {
+            if patterns.0.iter().any(|pattern| pattern.is_empty() || pattern.starts_with('-') || pattern.contains('\n')) {
+                bail!("`{key}` holds no name of an archive");
+            }
         }
         if [&self.mode, &self.directory_mode].into_iter().flatten().any(|mode| !matches!(mode, Mode::Octal(_))) {
             bail!("the permissions of a whole archive are octal, such as \"0644\"");
@@ -37,8 +36,7 @@ impl Unarchive {
             Some(rest) => format!("{}/{rest}", around.home),
             None => self.src.clone(),
         };
-        let words = ["unpack_open".to_owned(), archive, around.absolute(&self.dest), self.strip_components.to_string()];
-        Script::call(words.into_iter().chain(self.exclude.0.iter().cloned()))
+        Script::call(["unpack_open", &archive, &around.absolute(&self.dest), &self.strip_components.to_string(), &self.include.0.join("\n"), &self.exclude.0.join("\n")])
     }
 
     fn wanted(&self, function: &str) -> Vec<String> {
@@ -61,8 +59,7 @@ impl Unarchive {
         }
         let root = around.absolute(&self.dest);
         let open = self.opened(around);
-        let words: Vec<String> = self.wanted("unpack_go").into_iter().chain(self.exclude.0.iter().cloned()).collect();
-        let apply = sh!("{} >&2 || exit 1\n{}", open, Script::call(words));
+        let apply = sh!("{} >&2 || exit 1\n{}", open, Script::call(self.wanted("unpack_go")));
         let expect = Pattern::exactly("archive ").and_anything().and("\ndiffer 0\n");
         let mut change = Change::new(format!("{count} entries differ"), "as in the archive", apply, expect, Undo::Restore(sh!("copy_back")));
         change.keep = sh!("{} >&2 || exit 1\nunpack_keep", open);

@@ -6,10 +6,10 @@
 # unpack_open comes first; the others work on what it has found. Needs file_look; unpack_go and unpack_keep need file_change and
 # copy_change, too.
 
-# unpack_open ARCHIVE DEST STRIP [PATTERN…]: what kind it is, and what to open it with. Patterns are names to leave out.
+# unpack_open ARCHIVE DEST STRIP INCLUDE EXCLUDE: what kind it is, and what to open it with. INCLUDE are lines with patterns of the names that are
+# wanted, or nothing for all; EXCLUDE those of names to leave out. A pattern for a folder means all that is in it, too.
 unpack_open() {
-  _u_archive=$1 _u_dest=$2 _u_strip=$3
-  shift 3
+  _u_archive=$1 _u_dest=$2 _u_strip=$3 _u_include=$4 _u_exclude=$5 _u_stored_names=''
   if [ ! -f "$_u_archive" ] || [ ! -r "$_u_archive" ]; then
     core_die "$(core_esc "$_u_archive") is no file that can be read on the host"
     return 3
@@ -29,7 +29,7 @@ unpack_open() {
       return 3
     fi
     case $(tar --version 2>/dev/null) in *GNU*) _u_gnu=1 _u_raw=--quoting-style=literal ;; esac
-    if [ $# -gt 0 ] && [ -z "$_u_gnu" ]; then
+    if [ "$_u_exclude" ] && [ -z "$_u_gnu" ]; then
       case $(tar --help 2>&1) in
         *exclude* | *' -X'*) ;;
         *) core_die 'the tar of this host can leave no names out (exclude); install GNU tar, or let the controller unpack (remote_src = false)'; return 3 ;;
@@ -43,13 +43,7 @@ unpack_open() {
     core_die "this host has no $_u_with, which $(core_esc "$_u_archive") needs; install it, or let the controller unpack (remote_src = false)"
     return 3
   fi
-  _u_no=$#
-  while [ "$_u_no" -gt 0 ]; do
-    if [ "$_u_with" = unzip ]; then set -- "$@" "$1"; else set -- "$@" "--exclude=$1"; fi
-    shift
-    _u_no=$((_u_no - 1))
-  done
-  if ! _u_all=$(unpack__list "$@" 2>/dev/null && echo ok); then
+  if ! _u_all=$(unpack__list 2>/dev/null && echo ok); then
     core_die "$(core_esc "$_u_archive") cannot be read as an archive"
     return 3
   fi
@@ -59,6 +53,11 @@ unpack_open() {
     return 3
   fi
   case $_u_all in ok) _u_all='' ;; *"${n}bad "*) _u_bad=${_u_all##*"${n}bad "}; core_die "the entry $(core_esc "${_u_bad%%"$n"*}") leads out of the folder, or is no file; it is not unpacked"; return 3 ;; esac
+  # Names such as `./a` have one folder more for tar.
+  _u_cut=$_u_strip
+  if [ "$_u_strip" != 0 ]; then
+    case $(_u_stored_names=1; unpack__list 2>/dev/null) in ./*) _u_cut=$((_u_strip + 1)) ;; esac
+  fi
   _u_bad=$(unpack__link)
   if [ "$_u_bad" ]; then
     core_die "$(core_esc "$_u_dest/$_u_bad") is a link on the host, and the archive would be unpacked through it"
@@ -78,23 +77,40 @@ unpack__link() {
   done
 }
 
-# unpack__tar WORD…: tar on the archive.
+# unpack__tar WHAT WORD…: tar on the archive, without the names to leave out.
 unpack__tar() {
   _u_do=$1
   shift
+  IFS=$n
+  for _u_one in $_u_exclude; do
+    if [ "$_u_gnu" ]; then set -- --anchored "--exclude=$_u_one" "--exclude=./$_u_one" "$@"; else set -- "--exclude=$_u_one" "$@"; fi
+  done
+  IFS=" $t$n"
   case $_u_with in
     zstd) zstd -dcq -- "$_u_archive" | tar "-${_u_do}f" - ${_u_raw:+"$_u_raw"} "$@" ;;
     *) tar "-$_u_do${_u_tar}f" "$_u_archive" ${_u_raw:+"$_u_raw"} "$@" ;;
   esac
 }
 
-# unpack__list [EXCLUDE…]: one line `KIND SIZE NAME` for each entry, with names as they will be below the folder.
+# unpack__unzip WORD…: the same with unzip. It takes names for patterns.
+unpack__unzip() {
+  IFS=$n
+  _u_word=-x
+  for _u_one in $_u_exclude; do
+    set -- "$@" ${_u_word:+"$_u_word"} "$_u_one" "${_u_one%/}/*"
+    _u_word=''
+  done
+  IFS=" $t$n"
+  unzip "$@"
+}
+
+# unpack__list: one line `KIND SIZE NAME` for each entry that is wanted, with names as they will be below the folder; with _u_stored_names only the
+# names, as the archive has them.
 unpack__list() {
   if [ "$_u_with" = unzip ]; then
-    if [ $# -gt 0 ]; then set -- -x "$@"; fi
-    _u_lines=$(unzip -l "$_u_archive" "$@") || return
+    _u_lines=$(unpack__unzip -l "$_u_archive") || return
   else
-    _u_lines=$(unpack__tar tv ${_u_gnu:+--numeric-owner} "$@") || return
+    _u_lines=$(unpack__tar tv ${_u_gnu:+--numeric-owner}) || return
   fi
   printf '%s\n' "$_u_lines" | while IFS= read -r _u_name; do
     if [ "$_u_with" = unzip ]; then
@@ -116,8 +132,11 @@ unpack__list() {
       case $_u_one in -*) _u_kind=f ;; d*) _u_kind=d ;; l*) _u_kind=l ;; h*) _u_kind=h ;; esac
       case $_u_kind in l) _u_name=${_u_name%% -> *} ;; h) _u_name=${_u_name%% link to *} ;; esac
     fi
+    _u_stored=$_u_name
     while :; do case $_u_name in ./*) _u_name=${_u_name#./} ;; *) break ;; esac; done
     case $_u_kind in d) _u_name=${_u_name%/} _u_size=0 ;; esac
+    if [ "$_u_include" ]; then unpack__wanted || continue; fi
+    if [ "$_u_stored_names" ]; then printf '%s\n' "$_u_stored"; continue; fi
     _u_no=$_u_strip
     while [ "$_u_no" -gt 0 ]; do
       case $_u_name in */*) _u_name=${_u_name#*/} ;; *) _u_name='' ;; esac
@@ -129,6 +148,18 @@ unpack__list() {
       *) printf '%s %s %s\n' "$_u_kind" "$_u_size" "$_u_name" ;;
     esac
   done
+}
+
+# unpack__wanted: is _u_name among the names to unpack?
+unpack__wanted() {
+  _u_has=1
+  IFS=$n
+  for _u_one in $_u_include; do
+    # shellcheck disable=SC2254 # they are patterns
+    case $_u_name in $_u_one | "${_u_one%/}" | ${_u_one%/}/*) _u_has=0; break ;; esac
+  done
+  IFS=" $t$n"
+  return "$_u_has"
 }
 
 # unpack__field: takes the first field off _u_name, with the blanks before it and the one behind it, into _u_field.
@@ -147,7 +178,7 @@ unpack_look() {
   _u_differ=0 _u_some='' _u_contents=''
   if [ "$_u_gnu" ] && [ "$_u_keep" = no ] && [ -d "$_u_dest" ]; then
     # What it says of owners, modes and times is not asked for.
-    _u_contents=$n$(unpack__tar d -C "$_u_dest" ${_u_strip:+"--strip-components=$_u_strip"} 2>/dev/null | sed -n 's/: Contents differ$//p')$n
+    _u_contents=$n$(unpack__tar d -C "$_u_dest" "--strip-components=$_u_cut" 2>/dev/null | sed -n 's/: Contents differ$//p')$n
   fi
   _u_rest=$_u_all$n
   while :; do
@@ -210,10 +241,26 @@ unpack_keep() {
   copy_keep_end
 }
 
-# unpack_go KEEP MODE FOLDER_MODE OWNER GROUP [EXCLUDE…] (apply)
+# unpack_go KEEP MODE FOLDER_MODE OWNER GROUP (apply)
 unpack_go() {
   _u_keep=$1 _u_fm=$2 _u_dm=$3 _u_owner=$4 _u_group=$5
-  shift 5
+  set --
+  if [ "$_u_include" ]; then
+    # Those in a folder that is wanted come with it: all of an archive by name may be more than a command line holds.
+    _u_under=$n
+    _u_rest=$(_u_stored_names=1; unpack__list 2>/dev/null)$n
+    while :; do
+      _u_one=${_u_rest%%"$n"*}
+      [ "$_u_one" ] || break
+      _u_rest=${_u_rest#*"$n"}
+      case $_u_one in */) _u_under=$_u_under$_u_one$n; _u_name=${_u_one%/} ;; *) _u_name=$_u_one ;; esac
+      case $_u_name in */*) case $_u_with$_u_under in unzip*) ;; *"$n${_u_name%/*}/$n"*) continue ;; esac ;; esac
+      [ "$_u_gnu" ] || unpack__literal
+      set -- "$@" "$_u_one"
+    done
+    [ $# -gt 0 ] || return 0
+    if [ "$_u_with" != unzip ]; then set -- -- "$@"; fi
+  fi
   if [ "$_u_keep" = yes ]; then
     # What is there stays as it is.
     _u_all=$(printf '%s\n' "$_u_all" | while IFS= read -r _u_line; do
@@ -226,19 +273,12 @@ unpack_go() {
   umask 022
   if [ "$_u_with" = unzip ]; then
     if [ "$_u_keep" = yes ]; then _u_old=-n; else _u_old=-o; fi
-    if [ $# -gt 0 ]; then set -- -x "$@"; fi
-    unzip -q "$_u_old" "$_u_archive" -d "$_u_dest" "$@" || unpack__failed
+    unpack__unzip -q "$_u_old" "$_u_archive" "$@" -d "$_u_dest" || unpack__failed
   else
-    _u_no=$#
-    while [ "$_u_no" -gt 0 ]; do
-      set -- "$@" "--exclude=$1"
-      shift
-      _u_no=$((_u_no - 1))
-    done
+    if [ "$_u_keep" = yes ]; then if [ "$_u_gnu" ]; then set -- --skip-old-files "$@"; else set -- -k "$@"; fi; fi
+    if [ "$_u_strip" != 0 ]; then set -- "--strip-components=$_u_cut" "$@"; fi
     # A set-user-id bit of somebody else's file would become one of root's.
-    if [ "$_u_gnu" ]; then set -- "$@" --no-same-permissions; fi
-    if [ "$_u_strip" != 0 ]; then set -- "$@" "--strip-components=$_u_strip"; fi
-    if [ "$_u_keep" = yes ]; then if [ "$_u_gnu" ]; then set -- "$@" --skip-old-files; else set -- "$@" -k; fi; fi
+    if [ "$_u_gnu" ]; then set -- --no-same-permissions "$@"; fi
     unpack__tar xo -C "$_u_dest" "$@" || unpack__failed
   fi
   case $_u_owner:$_u_group in
@@ -250,6 +290,18 @@ unpack_go() {
   esac
   [ "$_u_dm" = - ] || printf '%s\n' "$_u_all" | sed -n 's/^d 0 //p' | unpack__each chmod -- "$_u_dm" || unpack__failed
   [ "$_u_fm" = - ] || printf '%s\n' "$_u_all" | sed -n 's/^[fh] [0-9]* //p' | unpack__each chmod -- "$_u_fm" || unpack__failed
+}
+
+# unpack__literal: _u_one as a pattern that fits only itself
+unpack__literal() {
+  case $_u_one in *[*?[]*) ;; *) return ;; esac
+  _u_left=$_u_one _u_one=''
+  while [ "$_u_left" ]; do
+    _u_tail=${_u_left#?}
+    _u_word=${_u_left%"$_u_tail"}
+    case $_u_word in [*?[]) _u_word="[$_u_word]" ;; esac
+    _u_one=$_u_one$_u_word _u_left=$_u_tail
+  done
 }
 
 # unpack__each COMMAND…: runs it for the names on stdin.
