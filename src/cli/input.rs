@@ -76,7 +76,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
     };
     let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let who = format!("{local_user}@{host} pid {}", std::process::id());
-    Ok(Input { playbooks, inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config, reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, who })
+    Ok(Input { playbooks: Arc::new(playbooks), inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config: Arc::new(ssh_config), reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, who })
 }
 
 /// Every module that can be named from here: also those that are described in `modules/` of this folder.
@@ -225,7 +225,7 @@ fn one_variable(argument: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> 
         _ => match value.parse::<i64>() {
             Ok(number) if number.to_string() == value => Kind::Integer(number),
             _ if value.starts_with(['[', '{']) => match serde_json::from_str(value) {
-                Ok(json) => json_node(&json, span).kind,
+                Ok(json) => Node::of_json(&json, span).kind,
                 Err(_) => Kind::Text(value.to_owned()),
             },
             _ => Kind::Text(value.to_owned()),
@@ -237,7 +237,7 @@ fn one_variable(argument: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> 
 
 fn json_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     match serde_json::from_str::<serde_json::Value>(text) {
-        Ok(json @ serde_json::Value::Object(_)) => Some(json_node(&json, span)),
+        Ok(json @ serde_json::Value::Object(_)) => Some(Node::of_json(&json, span)),
         Ok(_) => {
             problems.push(Diagnostic::error("extra-vars", span, "variables must be a table"));
             None
@@ -251,7 +251,7 @@ fn json_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option
 
 fn yaml_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option<Node> {
     match serde_saphyr::from_str::<serde_json::Value>(text) {
-        Ok(json @ serde_json::Value::Object(_)) => Some(json_node(&json, span)),
+        Ok(json @ serde_json::Value::Object(_)) => Some(Node::of_json(&json, span)),
         Ok(_) => {
             problems.push(Diagnostic::error("extra-vars", span, "variables must be a table"));
             None
@@ -261,24 +261,4 @@ fn yaml_table(text: &str, span: &Span, problems: &mut Vec<Diagnostic>) -> Option
             None
         }
     }
-}
-
-fn json_node(json: &serde_json::Value, span: &Span) -> Node {
-    let kind = match json {
-        serde_json::Value::Null => Kind::None,
-        serde_json::Value::Bool(value) => Kind::Boolean(*value),
-        serde_json::Value::Number(number) => match number.as_i64() {
-            Some(number) => Kind::Integer(number),
-            None => Kind::Float(number.as_f64().unwrap_or(0.0)),
-        },
-        serde_json::Value::String(text) => Kind::Text(text.clone()),
-        serde_json::Value::Array(items) => Kind::List(items.iter().map(|item| json_node(item, span)).collect()),
-        serde_json::Value::Object(entries) => Kind::Table(
-            entries
-                .iter()
-                .map(|(name, value)| Entry { key: Key { name: name.clone(), span: span.clone() }, value: json_node(value, span) })
-                .collect(),
-        ),
-    };
-    Node::new(span, kind)
 }

@@ -31,7 +31,7 @@ pub struct Span {
 }
 
 /// One source text with the name it is shown under.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source {
     /// The path as the user would write it, or `command line`.
     pub name: String,
@@ -39,7 +39,7 @@ pub struct Source {
 }
 
 /// All texts of one run that messages may point into.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Sources {
     all: Vec<Source>,
 }

@@ -80,6 +80,27 @@ impl Node {
     pub fn new(span: &Span, kind: Kind) -> Self {
         Self { span: span.clone(), kind, rendered: false }
     }
+
+    /// The same data; all of it stands at one place.
+    pub fn of_json(json: &serde_json::Value, span: &Span) -> Self {
+        let kind = match json {
+            serde_json::Value::Null => Kind::None,
+            serde_json::Value::Bool(value) => Kind::Boolean(*value),
+            serde_json::Value::Number(number) => match number.as_i64() {
+                Some(number) => Kind::Integer(number),
+                None => Kind::Float(number.as_f64().unwrap_or(0.0)),
+            },
+            serde_json::Value::String(text) => Kind::Text(text.clone()),
+            serde_json::Value::Array(items) => Kind::List(items.iter().map(|item| Self::of_json(item, span)).collect()),
+            serde_json::Value::Object(entries) => Kind::Table(
+                entries
+                    .iter()
+                    .map(|(name, value)| Entry { key: Key { name: name.clone(), span: span.clone() }, value: Self::of_json(value, span) })
+                    .collect(),
+            ),
+        };
+        Self::new(span, kind)
+    }
 }
 
 /// Parses TOML 1.1. The tree holds all that could be understood; problems are added to `problems`.

@@ -127,8 +127,9 @@ impl Login {
 }
 
 /// Everything that a run is made from.
+#[derive(Clone)]
 pub struct Input {
-    pub playbooks: Vec<Playbook>,
+    pub playbooks: Arc<Vec<Playbook>>,
     pub inventory: Arc<Inventory>,
     pub registry: Registry,
     pub sources: Sources,
@@ -136,7 +137,7 @@ pub struct Input {
     pub extra: Arc<Layer>,
     pub options: Options,
     /// What OpenSSH's configuration says about hosts.
-    pub ssh_config: SshConfig,
+    pub ssh_config: Arc<SshConfig>,
     /// Keys and connections that all hosts share.
     pub reach: Arc<Reach>,
     /// Who must know of every change before it is made; nobody, where nothing is changed.
@@ -157,4 +158,6 @@ pub(crate) struct Shared {
     pub room: Arc<tokio::sync::Semaphore>,
     /// Collectors of facts that each play of each playbook names.
     pub named_facts: Vec<Vec<std::collections::BTreeSet<String>>>,
+    /// Hosts that tasks have made known, in the order in which they came.
+    pub new_hosts: std::sync::Mutex<Vec<crate::module::NewHost>>,
 }

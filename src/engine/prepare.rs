@@ -99,6 +99,24 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
     prepared
 }
 
+/// How to reach hosts that came to be known during the run, and what the play has against each of them.
+pub(super) fn late_plans(input: &Input, play: &Play, names: &[String], run: &str) -> Vec<(String, HostPlan, Option<String>)> {
+    let mut late = Vec::new();
+    for name in names {
+        let mut problems = Vec::new();
+        let mut plans = host_plans(input, std::slice::from_ref(name), run, &mut problems);
+        let mut templates = Vec::new();
+        check_play(input, play, std::slice::from_ref(name), &plans, &Files::default(), &mut problems, &mut templates);
+        let trouble = problems.first().map(|problem| {
+            let place = problem.span.as_ref().map(|span| format!("{}:{}: ", input.sources.get(span.source).name, input.sources.line(span)));
+            format!("{}{}", place.unwrap_or_default(), problem.message)
+        });
+        let trouble = trouble.or_else(|| templates.first().map(|one| format!("{}: {}", one.path, one.trouble.message)));
+        late.extend(plans.remove(name).map(|plan| (name.clone(), plan, trouble)));
+    }
+    late
+}
+
 /// How to reach hosts that no play names. All problems go to `problems`.
 pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, HostPlan> {
     let (known, gone): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| input.inventory.hosts.contains_key(*name));
@@ -110,7 +128,7 @@ pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<
     host_plans(input, &known, run, problems)
 }
 
-fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
+pub(super) fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
     let options = &input.options;
     if options.limit.is_empty() && options.exclude.is_empty() {
         return None;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -54,13 +54,15 @@ pub async fn execute(
     let options = &shared.input.options;
     let order = in_order(&shared, &prepared.hosts);
     tell_start(&shared, &order);
-    let mut fleet = Fleet { shared: shared.clone(), walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new(), wanted_later: HashSet::new() };
+    let mut fleet = Fleet { shared: shared.clone(), order, walkers: BTreeMap::new(), ended: BTreeMap::new(), never_started: Vec::new(), wanted_later: HashSet::new(), may_all_be_wanted: false };
     for (name, plan) in prepared.hosts {
         fleet.walkers.insert(name.clone(), Walker::new(shared.clone(), plan, name));
     }
     let mut halted = false;
     for (number, at) in prepared.plays.iter().enumerate() {
-        fleet.wanted_later = prepared.plays[number + 1..].iter().flat_map(|play| play.hosts.iter().cloned()).collect();
+        let later = &prepared.plays[number + 1..];
+        fleet.wanted_later = later.iter().flat_map(|play| play.hosts.iter().cloned()).collect();
+        fleet.may_all_be_wanted = later.iter().any(|play| !play.made_groups.is_empty());
         if halted || *stop.borrow() != Stop::No {
             fleet.leave_out(&at.hosts);
             continue;
@@ -70,6 +72,7 @@ pub async fn execute(
     }
     fleet.end_all().await;
     let interrupted = *stop.borrow() != Stop::No;
+    let order = std::mem::take(&mut fleet.order);
     let ends: Vec<HostEnd> = order.iter().filter_map(|name| fleet.ended.remove(name)).collect();
     let totals = summed(&ends);
     let exit = match exit_code(&ends, interrupted) {
@@ -116,7 +119,7 @@ fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 /// What all hosts of a run share.
 pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts })
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default() })
 }
 
 /// The totals of all hosts.
@@ -146,11 +149,15 @@ pub(super) fn tell(shared: &Shared, event: Event) {
 
 struct Fleet {
     shared: Arc<Shared>,
+    /// All hosts, those that came to be known during the run last.
+    order: Vec<String>,
     walkers: BTreeMap<String, Walker>,
     ended: BTreeMap<String, HostEnd>,
     never_started: Vec<String>,
     /// Hosts that a later play works on, and that stay connected until then.
     wanted_later: HashSet<String>,
+    /// Whom a later play means is known only when it begins.
+    may_all_be_wanted: bool,
 }
 
 /// A host that has come to the end of a play.
@@ -166,9 +173,8 @@ impl Fleet {
         let play_at = Arc::new(PlayAt { playbook: at.playbook, play: at.play });
         let shared = self.shared.clone();
         let play = play_at.of(&shared);
-        let meant = (!at.made_groups.is_empty()).then(|| made_groups::hosts_now(&shared.input, play, &self.made_groups(&at.made_groups)));
-        let is_meant = |name: &String| meant.as_ref().is_none_or(|meant| meant.contains(name));
-        let hosts: Vec<String> = at.hosts.iter().filter(|name| is_meant(name) && self.walkers.get(*name).is_some_and(Walker::goes_on)).cloned().collect();
+        let meant = self.meant(at, play);
+        let hosts: Vec<String> = meant.into_iter().filter(|name| self.walkers.get(name).is_some_and(Walker::goes_on)).collect();
         let mut rest = hosts.as_slice();
         let mut failed = 0;
         let mut batch_number = 0;
@@ -194,10 +200,37 @@ impl Fleet {
         true
     }
 
-    /// Which hosts are in these groups that the run has made.
-    fn made_groups(&self, names: &[String]) -> BTreeMap<String, Vec<String>> {
-        let members = |group: &String| self.walkers.values().filter(|walker| walker.groups.contains(group)).map(|walker| walker.name.clone()).collect();
-        names.iter().map(|group| (group.clone(), members(group))).collect()
+    /// The hosts that a play is for, now that it begins.
+    fn meant(&mut self, at: &PlayHosts, play: &Play) -> Vec<String> {
+        if at.made_groups.is_empty() {
+            return at.hosts.clone();
+        }
+        let new_hosts = self.shared.new_hosts.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut groups = BTreeMap::new();
+        for group in &at.made_groups {
+            let members: Vec<String> = self.walkers.values().filter(|walker| walker.groups.contains(group)).map(|walker| walker.name.clone()).collect();
+            groups.insert(group.clone(), members);
+        }
+        let input = made_groups::with_hosts(&self.shared.input, &new_hosts, &play.hosts.span);
+        let meant = made_groups::hosts_now(&input, play, &groups);
+        let limit = super::prepare::limited(&self.shared.input, &mut Vec::new());
+        let is_new = |name: &String| !self.shared.input.inventory.hosts.contains_key(name);
+        let meant: Vec<String> = meant.into_iter().filter(|name| is_new(name) || limit.as_ref().is_none_or(|limit| limit.contains(name))).collect();
+        self.welcome(&input, play, &meant);
+        meant
+    }
+
+    /// Makes the way to hosts that the run has not met so far.
+    fn welcome(&mut self, input: &Input, play: &Play, names: &[String]) {
+        let new: Vec<String> = names.iter().filter(|name| !self.walkers.contains_key(*name) && !self.ended.contains_key(*name)).cloned().collect();
+        for (name, plan, trouble) in super::prepare::late_plans(input, play, &new, &self.shared.run) {
+            let mut walker = Walker::new(self.shared.clone(), plan, name.clone());
+            if let Some(trouble) = trouble {
+                walker.unfit(trouble);
+            }
+            self.order.push(name.clone());
+            self.walkers.insert(name, walker);
+        }
     }
 
     /// Undoes what the play that has just failed has changed on these hosts, where it wants that.
@@ -236,7 +269,7 @@ impl Fleet {
             let (forks, play, failures) = (forks.clone(), play.clone(), failures.clone());
             let stop = self.shared.stop.clone();
             let shared = self.shared.clone();
-            let is_wanted_later = self.wanted_later.contains(name);
+            let is_wanted_later = self.may_all_be_wanted || self.wanted_later.contains(name);
             running.spawn(async move {
                 let permit = forks.acquire_owned().await;
                 if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), of_hosts) {

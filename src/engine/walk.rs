@@ -249,6 +249,14 @@ impl Walker {
         self.worsen(Outcome::Unreachable);
     }
 
+    /// It cannot be worked on as the playbook wants.
+    pub fn unfit(&mut self, why: String) {
+        self.finished = true;
+        self.message = why;
+        *self.totals.entry(Outcome::Failed).or_default() += 1;
+        self.worsen(Outcome::Failed);
+    }
+
     /// Nothing was begun here, since too many others have failed.
     pub fn left_out(&mut self) {
         self.finished = true;

@@ -67,8 +67,20 @@ pub struct Report {
     pub variables: serde_json::Map<String, serde_json::Value>,
     /// Groups of this run that the host is in from now on.
     pub groups: Vec<String>,
+    /// A host that later plays can name.
+    pub host: Option<NewHost>,
     /// The task decided that it has nothing to do here: `creates` exists, `onlyif` says no.
     pub skipped: bool,
+}
+
+/// A host that is made known during a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NewHost {
+    pub name: String,
+    pub groups: Vec<String>,
+    /// Connection settings, by the names that an inventory gives them.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    pub variables: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Report {

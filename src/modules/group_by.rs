@@ -26,12 +26,7 @@ impl Module for GroupBy {
         if self.key.0.is_empty() {
             bail!("`key` names no group");
         }
-        for name in &self.key.0 {
-            if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
-                bail!("`{}` cannot be the name of a group | use letters, digits, `_`, `-` and `.`", name.escape_debug());
-            }
-        }
-        Ok(())
+        check_groups(&self.key.0)
     }
 
     fn probe(&self, _: &Surroundings) -> Question {
@@ -41,6 +36,19 @@ impl Module for GroupBy {
     fn compare(&self, _: &Surroundings, _: &Answer) -> Result<Verdict> {
         Ok(Verdict::InPlace(Report { groups: self.key.0.clone(), ..Report::default() }))
     }
+}
+
+/// Whether groups can have these names.
+///
+/// # Errors
+/// The first that cannot be.
+pub fn check_groups(names: &[String]) -> Result<()> {
+    for name in names {
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
+            bail!("`{}` cannot be the name of a group | use letters, digits, `_`, `-` and `.`", name.escape_debug());
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One file per thing that a playbook can ask for. Nothing here waits, and nothing touches the network.
 
 mod account;
+mod add_host;
 mod alternatives;
 mod apt_repository;
 mod assemble;
@@ -63,6 +64,7 @@ use crate::module::{Registry, registration};
 /// Every module, in the order of the manual.
 pub static ALL: Registry = Registry { describe: own::describe, modules: &[
     own::embedded!("acl"),
+    registration::<add_host::AddHost>(),
     registration::<alternatives::Alternatives>(),
     own::embedded!("apt_key"),
     registration::<apt_repository::AptRepository>(),

@@ -10,7 +10,7 @@ use crate::shell::Pattern;
 
 /// Wait for so long before the next task. Each host waits for itself; others are not held up. Counts as no change.
 ///
-/// To go on when something is as it should be, `wait_for`, `uri` with `until`, or `reboot` are better than a length of time.
+/// It asks nobody: a run is the same with and without a terminal. To go on when something is as it should be, `wait_for`, `uri` with `until`, or `reboot` are better than a length of time.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pause {

@@ -136,3 +136,36 @@ fn hosts_of_a_kind_become_a_group_for_later_plays() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("no group is named `kinds`"), "{said}");
 }
+
+#[test]
+fn a_host_that_a_task_adds_is_worked_on_by_later_plays() {
+    let fleet = Fleet::start(&["web1", "db1"], &Faults::default());
+    // The inventory knows only one of them.
+    let text = std::fs::read_to_string(&fleet.inventory).expect("an inventory");
+    let (db, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("db1 ="));
+    std::fs::write(&fleet.inventory, rest.join("\n")).expect("an inventory");
+    let key = db[0].split("host_key = ").nth(1).and_then(|rest| rest.split('"').nth(1)).expect("a key");
+    let port = fleet.host("db1").port;
+    let play = |hosts: &str, task: &str| format!("[[play]]\nhosts = '{hosts}'\n[[play.task]]\n{task}\n");
+    let add = format!("name = 'made'\nadd_host = {{ name = \"{{{{ 'db' ~ 1 }}}}\", groups = ['fresh_{{{{ host.name }}}}'], address = '127.0.0.1', port = {port}, host_key = '{key}', vars = {{ kind = '{{{{ 40 + 2 }}}}' }} }}");
+    let book = [
+        play("web1", &add),
+        play("fresh_web1", "name = 'one'\ncopy = { content = '{{ kind }} {{ host.groups[0] }}', dest = '~/f' }"),
+        play("all,fresh_web1", "name = 'two'\ncommand = { argv = ['cat', 'f'], probe = true }\nignore_errors = true"),
+    ]
+    .concat();
+    let tasks = |ran: &super::Ran, host: &str| ran.document["hosts"][host]["steps"].as_array().map(|steps| steps.iter().map(|step| format!("{} {}", step["task"].as_str().unwrap_or_default(), step["outcome"].as_str().unwrap_or_default())).collect::<Vec<_>>()).unwrap_or_default();
+    let checked = apply(&fleet, &book, &["--check"]);
+    assert_eq!(tasks(&checked, "db1"), ["one changed", "two pending"], "{} {}", checked.document, checked.stderr);
+    let ran = apply(&fleet, &book, &[]);
+    assert_eq!((ran.exit, tasks(&ran, "web1"), tasks(&ran, "db1")), (0, vec!["made ok".to_owned(), "two failed".to_owned()], vec!["one changed".to_owned(), "two ok".to_owned()]), "{} {}", ran.document, ran.stderr);
+    assert_eq!(std::fs::read_to_string(fleet.host("db1").home.join("f")).expect("a file"), "42 fresh_web1");
+    // What cannot be checked before is told before the host is touched.
+    let ran = apply(&fleet, &[play("web1", &add), play("fresh_web1", "copy = { content = '{{ knd }}', dest = '~/g' }")].concat(), &[]);
+    let message = ran.document["hosts"]["db1"]["message"].as_str().unwrap_or_default();
+    assert!(ran.exit == 4 && message.contains("`knd`") && message.contains("play.toml:"), "{} {}", ran.document, ran.stderr);
+    assert!(!fleet.host("db1").home.join("g").exists());
+    // A slip in `hosts` is one.
+    let ran = apply(&fleet, &[play("web1", &add), play("fresj", "ping = {}")].concat(), &[]);
+    assert_eq!(ran.exit, 1, "{} {}", ran.document, ran.stderr);
+}
