@@ -70,6 +70,16 @@ impl Node {
         self.entries().iter().find(|entry| entry.key.name == name).map(|entry| &entry.value)
     }
 
+    /// Gives a table an entry that nobody wrote; one that is there stays.
+    pub fn set(&mut self, name: &str, kind: Kind) {
+        let value = Self::new(&self.span, kind);
+        if let Kind::Table(entries) = &mut self.kind
+            && entries.iter().all(|entry| entry.key.name != name)
+        {
+            entries.push(Entry { key: Key { name: name.to_owned(), span: self.span.clone() }, value });
+        }
+    }
+
     pub fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::Text(text) => Some(text),

@@ -322,6 +322,9 @@ fn check_play(
         for task in &play.tasks {
             check.task(task, &[]);
         }
+        for task in &play.health {
+            check.task(task, &[]);
+        }
         // Which of them run is known later.
         check.either_or += 1;
         for task in &play.handlers {
@@ -639,7 +642,7 @@ pub fn unbound(task: Arc<Task>, is_handler: bool) -> Bound {
 /// The collectors of facts that a play names anywhere: in its tasks, its variables, or those of the inventory.
 pub fn facts_in(input: &Input, play: &Play) -> BTreeSet<String> {
     let mut texts = Vec::new();
-    for task in play.tasks.iter().chain(&play.handlers) {
+    for task in play.tasks.iter().chain(&play.handlers).chain(&play.health) {
         task_texts(task, &mut texts);
     }
     let layers = play.variables.iter().chain(std::iter::once(&input.extra));

@@ -169,7 +169,7 @@ impl Walker {
         match step::ready(bound, scope, &play.defaults, &ground, &place) {
             Readiness::Ready(mut ready) => {
                 // A question of the user's own and a repeated task stand alone at the front.
-                let alone = matches!(ready.question, Question::Run(_)) || ready.bound.task.until.is_some();
+                let alone = matches!(ready.question, Question::Run(_)) || ready.bound.task.until.is_some() || ready.bound.task.soak.is_some();
                 if alone && at > 0 {
                     return false;
                 }
@@ -302,5 +302,5 @@ fn has_ends(task: &Task) -> bool {
 /// Whether what follows cannot be judged before this step has ended.
 fn is_knot(ready: &Ready) -> bool {
     let task = &ready.bound.task;
-    task.until.is_some() || !task.failed_when.is_empty() || matches!(ready.question, Question::Run(_))
+    task.until.is_some() || task.soak.is_some() || !task.failed_when.is_empty() || matches!(ready.question, Question::Run(_))
 }

@@ -13,7 +13,7 @@ use super::rollback::take_back;
 use super::walk::{PlayAt, Walker};
 use super::{Input, Shared, load, made_groups};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Totals, exit_code};
-use crate::playbook::{Limit, Play};
+use crate::playbook::{Limit, OnFailure, Play};
 use crate::remote::{Stop, Target};
 
 /// Unfinished handshakes with one server at once; sshd starts to drop them at 10.
@@ -176,22 +176,27 @@ impl Fleet {
         let meant = self.meant(at, play);
         let hosts: Vec<String> = meant.into_iter().filter(|name| self.walkers.get(name).is_some_and(Walker::goes_on)).collect();
         let mut rest = hosts.as_slice();
-        let mut failed = 0;
+        let (mut failed, mut unhealthy) = (0, 0);
         let mut batch_number = 0;
         while !rest.is_empty() {
             let size = batch_size(play, batch_number, hosts.len()).min(rest.len());
             let (batch, later) = rest.split_at(size);
             failed += self.batch(&play_at, batch, hosts.len()).await;
+            if !play.health.is_empty() && !play.is_too_many(failed, unhealthy, hosts.len()) {
+                let found = self.gate(batch).await;
+                (failed, unhealthy) = (failed + found, unhealthy + found);
+            }
             rest = later;
             batch_number += 1;
-            let too_many = play.is_too_many(failed, hosts.len());
-            let all = failed > 0 && failed >= hosts.len() - rest.len() && !play.serial.is_empty();
+            let too_many = play.is_too_many(failed, unhealthy, hosts.len());
+            let all = failed > 0 && failed >= hosts.len() - rest.len() && !play.serial.is_empty() && play.on_failure != OnFailure::Continue;
             if too_many || all && !rest.is_empty() {
                 self.leave_out(rest);
                 let touched = &hosts[..hosts.len() - rest.len()];
                 self.take_back(touched).await;
                 return false;
             }
+            self.let_go(batch).await;
             if *self.shared.stop.borrow() != Stop::No {
                 self.leave_out(rest);
                 return false;
@@ -272,7 +277,7 @@ impl Fleet {
             let is_wanted_later = self.may_all_be_wanted || self.wanted_later.contains(name);
             running.spawn(async move {
                 let permit = forks.acquire_owned().await;
-                if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), of_hosts) {
+                if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), 0, of_hosts) {
                     walker.left_out();
                 } else if *stop.borrow() == Stop::No {
                     walker.run_play(play).await;
@@ -281,7 +286,8 @@ impl Fleet {
                     walker.interrupted("not started: the run was interrupted");
                 }
                 // What it has changed may have to be undone before it ends. Otherwise it makes room for others.
-                let played = if walker.goes_on() && is_wanted_later || walker.may_roll_back() {
+                let is_wanted = is_wanted_later || walker.has_gate();
+                let played = if walker.goes_on() && is_wanted || walker.may_roll_back() {
                     Played::GoesOn(Box::new(walker))
                 } else {
                     Played::Ended { has_failed: walker.has_failed(), end: walker.end().await }
@@ -304,6 +310,42 @@ impl Fleet {
             }
         }
         failed
+    }
+
+    /// Asks those hosts of a batch that have not failed whether they are healthy, and gives how many are not.
+    async fn gate(&mut self, hosts: &[String]) -> usize {
+        if *self.shared.stop.borrow() != Stop::No || self.shared.input.options.check {
+            return 0;
+        }
+        let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
+        let mut running = JoinSet::new();
+        let well = |walker: &Walker| walker.goes_on() && !walker.has_failed();
+        for name in hosts {
+            if !self.walkers.get(name).is_some_and(well) {
+                continue;
+            }
+            let Some(mut walker) = self.walkers.remove(name) else { continue };
+            let forks = forks.clone();
+            running.spawn(async move {
+                let _permit = forks.acquire_owned().await;
+                walker.run_health().await;
+                walker
+            });
+        }
+        let mut unhealthy = 0;
+        for walker in join_all(running).await {
+            unhealthy += usize::from(walker.has_failed());
+            self.walkers.insert(walker.name.clone(), walker);
+        }
+        unhealthy
+    }
+
+    /// Takes leave of hosts that were only kept for the gate behind their batch.
+    async fn let_go(&mut self, hosts: &[String]) {
+        let is_kept = |walker: &Walker| self.may_all_be_wanted || self.wanted_later.contains(&walker.name) || walker.may_roll_back();
+        let done: Vec<String> = hosts.iter().filter(|name| self.walkers.get(*name).is_some_and(|walker| !is_kept(walker))).cloned().collect();
+        let done = done.into_iter().filter_map(|name| self.walkers.remove_entry(&name)).collect();
+        self.end_these(done).await;
     }
 
     fn leave_out(&mut self, hosts: &[String]) {

@@ -1,6 +1,7 @@
 //! How a step ended: its outcome by the playbook's own rules, its registered result, and the event that tells of it.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use minijinja::Value;
 
@@ -122,6 +123,15 @@ impl Walker {
             ending.outcome = Outcome::Failed;
             ending.message = message;
         }
+        if ran && let Some(soak) = task.soak
+            && self.is_asked_again(&mut ready, &mut ending, soak)
+        {
+            ready.answer = None;
+            ready.seq = self.seq();
+            self.todo.push_front(Work::Ready(ready));
+            self.pause = Some(task.delay);
+            return false;
+        }
         if ran && let Some(until) = &task.until
             && let Some(again) = self.is_to_be_repeated(&ready, &ending, until)
         {
@@ -153,6 +163,28 @@ impl Walker {
         let goes_on = ready.ignore_errors;
         self.end_step(&ready, ending, result);
         failed && !goes_on
+    }
+
+    /// Whether a question about health has to be asked again. What would have to be changed is not well.
+    fn is_asked_again(&self, ready: &mut Ready, ending: &mut Ending, soak: Duration) -> bool {
+        if ending.outcome == Outcome::Changed {
+            ending.outcome = Outcome::Failed;
+            if ending.message.is_empty() {
+                ending.message = format!("it is {}, and should be {}", ending.from, ending.to);
+            }
+        }
+        if ending.outcome != Outcome::Failed {
+            let since = *ready.well_since.get_or_insert_with(Instant::now);
+            return since.elapsed() < soak;
+        }
+        let was_well = ready.well_since.take().is_some();
+        ready.attempts += 1;
+        if ready.attempts <= ready.bound.task.retries {
+            return true;
+        }
+        let again = if was_well { "not well any more" } else { "not well" };
+        ending.message = format!("{again} after {} tries: {}", ready.attempts, ending.message);
+        false
     }
 
     /// `failed_when` and `changed_when` have the last word.
@@ -266,6 +298,7 @@ impl Walker {
             outcome: ending.outcome,
             forgiven,
             is_handler: ready.bound.is_handler,
+            is_health: ready.bound.task.soak.is_some(),
             planned,
             message: if hide && !ending.message.is_empty() { step::HIDDEN.into() } else { ending.message },
             diff: if hide { String::new() } else { ending.diff },
@@ -333,6 +366,7 @@ impl Walker {
             outcome,
             forgiven,
             is_handler: bound.is_handler,
+            is_health: bound.task.soak.is_some(),
             message: if hide && !message.is_empty() { step::HIDDEN.into() } else { message },
             ..Step::default()
         };

@@ -64,6 +64,8 @@ pub struct Ready {
     pub epoch: u64,
     pub conflicts: u8,
     pub attempts: u32,
+    /// Since when a question about health has had good answers.
+    pub well_since: Option<std::time::Instant>,
     /// Number by which the host knows it.
     pub seq: u32,
     /// How long the question of the user's own took.
@@ -286,6 +288,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         epoch: 0,
         conflicts: 0,
         attempts: 0,
+        well_since: None,
         seq: 0,
         asked: Duration::ZERO,
         timed_out: false,

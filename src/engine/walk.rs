@@ -189,6 +189,11 @@ impl Walker {
         !self.finished
     }
 
+    /// Whether it is asked for its health once its batch is done.
+    pub fn has_gate(&self) -> bool {
+        !self.shared.input.options.check && !self.shared.input.playbooks.is_empty() && !self.play.of(&self.shared).health.is_empty() && !self.has_failed()
+    }
+
     /// Whether the host counts against the limit of failures.
     pub fn has_failed(&self) -> bool {
         matches!(self.outcome, Some(Outcome::Failed | Outcome::Unreachable | Outcome::Unknown))
@@ -219,6 +224,21 @@ impl Walker {
         self.todo.clear();
         // Whoever waits for other hosts now must not keep this one locked.
         self.release().await;
+        self.ended(ended);
+    }
+
+    /// Asks whether the host is healthy now that its part of the play is done.
+    pub async fn run_health(&mut self) {
+        let health = self.play.of(&self.shared).health.clone();
+        self.skipping_to_start = false;
+        self.todo = health.into_iter().map(|task| Work::Task(unbound(task, false))).collect();
+        let ended = self.walk().await;
+        self.todo.clear();
+        self.ended(ended);
+    }
+
+    /// Takes note of why a walk has ended.
+    fn ended(&mut self, ended: Result<(), Halt>) {
         match ended {
             Ok(()) | Err(Halt::EndPlay) => {}
             Err(Halt::Failed) => self.finished = true,

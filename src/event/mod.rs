@@ -116,6 +116,8 @@ pub struct Step {
     /// It failed, and the playbook says to go on: `ignore_errors`, or a `rescue` follows.
     pub forgiven: bool,
     pub is_handler: bool,
+    /// It asked whether the host is healthy.
+    pub is_health: bool,
     /// Nothing was done: it says what would be.
     pub planned: bool,
     pub message: String,

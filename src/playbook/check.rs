@@ -183,6 +183,25 @@ pub fn handlers(tasks: &[Arc<Task>], handlers: &[Arc<Task>], problems: &mut Vec<
     });
 }
 
+/// What asks for the health of a host is one question, which has nothing to do with handlers.
+pub fn health(health: &[Arc<Task>], problems: &mut Vec<Diagnostic>) {
+    for task in health {
+        let mut refuse = |span: &crate::diag::Span, message: &str, help: &str| problems.push(Diagnostic::error("health", span, message).help(help));
+        if !matches!(task.body, Body::Module { .. }) {
+            refuse(&task.span, "a `[[health]]` is one question: a module such as `uri`, `wait_for`, `command` or `service`", "write a `[[health]]` for each question");
+        }
+        if let Some(notify) = task.notify.first() {
+            refuse(&notify.span, "a `[[health]]` changes nothing, so it notifies nobody", "take `notify` out");
+        }
+        if let Some(until) = &task.until {
+            refuse(&until.span, "a `[[health]]` is asked again until it is well, so it has no `until`", "say with `failed_when` what is not well");
+        }
+        if let Some(ignore) = task.defaults.ignore_errors.as_ref().filter(|node| node.kind == Kind::Boolean(true)) {
+            refuse(&ignore.span, "a `[[health]]` whose errors are ignored guards nothing", "take `ignore_errors` out");
+        }
+    }
+}
+
 /// Commands that would count as changed at every run deserve a word of warning.
 pub fn variables(play: &Play, problems: &mut Vec<Diagnostic>) {
     const GUARDS: &[&str] = &["creates", "removes", "unless", "onlyif", "probe", "changes", "always"];

@@ -12,7 +12,7 @@ pub const TASK: &[&str] = &[
     "name", "when", "loop", "loop_control", "register", "until", "retries", "delay", "notify", "listen", "tags",
     "become", "become_user", "environment", "timeout", "ignore_errors", "changed_when", "failed_when", "check_mode",
     "delegate_to", "run_once", "vars", "no_log", "block", "rescue", "always", "barrier", "throttle", "confirm",
-    "include", "role", "meta",
+    "include", "role", "meta", "soak",
 ];
 
 /// Keys of a play.
@@ -64,6 +64,7 @@ pub struct TaskKeys {
     pub register: Option<String>,
     pub retries: Option<u32>,
     pub delay: Option<Lasting>,
+    pub soak: Option<Lasting>,
     #[serde(default)]
     pub listen: OneOrMany,
     #[serde(default)]

@@ -40,6 +40,8 @@ pub struct Play {
     pub serial: Vec<Limit>,
     pub max_fail: Option<Limit>,
     pub on_failure: OnFailure,
+    /// What must be true of every host of a batch before the next one begins.
+    pub health: Vec<Arc<Task>>,
 }
 
 /// What becomes of a play when too many of its hosts have failed.
@@ -51,16 +53,20 @@ pub enum OnFailure {
     Stop,
     /// And what the play has changed is undone.
     Rollback,
+    /// All hosts have their turn, whatever became of others.
+    Continue,
 }
 
 impl Play {
-    /// Whether so many failed hosts of so many are too many.
-    pub fn is_too_many(&self, failed: usize, hosts: usize) -> bool {
+    /// Whether so many failed hosts of so many are too many. Among them may be some that were found unhealthy.
+    pub fn is_too_many(&self, failed: usize, unhealthy: usize, hosts: usize) -> bool {
         match (self.max_fail, self.on_failure) {
+            (_, OnFailure::Continue) => false,
             (Some(limit), _) => failed > limit.of(hosts),
             // Whoever wants everything back, and names no number, means every failure.
             (None, OnFailure::Rollback) => failed > 0,
-            (None, OnFailure::Stop) => false,
+            // A gate is there to be heeded.
+            (None, OnFailure::Stop) => unhealthy > 0,
         }
     }
 
@@ -113,6 +119,8 @@ pub struct Task {
     pub repeat: Option<Loop>,
     pub register: Option<String>,
     pub until: Option<Node>,
+    /// It asks whether the host is healthy, which it must be for so long.
+    pub soak: Option<Duration>,
     /// How long its change waits for a new login; 0 for not at all, where it would by itself.
     pub confirm: Option<Duration>,
     pub retries: u32,

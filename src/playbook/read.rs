@@ -12,7 +12,7 @@ use crate::module::Registry;
 use crate::template::Layer;
 
 /// Keywords that a later version gives a meaning to; silently leaving them out would be worse than refusing them.
-const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle", "health"];
+const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle"];
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 
@@ -130,7 +130,9 @@ impl Reader<'_, '_> {
         tasks.extend(get("task").map(|list| self.tasks(list, "task", &around)).unwrap_or_default());
         let mut handlers = get("handler").map(|list| self.tasks(list, "handler", &around)).unwrap_or_default();
         handlers.append(&mut self.handlers);
+        let health = get("health").map(|list| self.tasks(list, "health", &around)).unwrap_or_default();
         check::handlers(&tasks, &handlers, self.problems);
+        check::health(&health, self.problems);
         let play = Play {
             name: keys.name.unwrap_or_else(|| hosts.text().unwrap_or("play").to_owned()),
             span: node.span.clone(),
@@ -147,6 +149,7 @@ impl Reader<'_, '_> {
             },
             max_fail: keys.max_fail.and_then(|Limits(limits)| limits.first().copied()),
             on_failure: keys.on_failure,
+            health,
         };
         if self.problems.is_empty() && play.tasks.is_empty() && get("task").is_none() && get("roles").is_none() {
             let place = entries.first().map_or(&node.span, |entry| &entry.key.span);
@@ -278,6 +281,10 @@ impl Reader<'_, '_> {
             inner.variables.insert(0, Arc::new(Layer::authored(table)));
         }
         self.defaults(&mut inner.defaults, &known, keys.become_it, keys.timeout.map(|limit| limit.0), keys.no_log, keys.check_mode);
+        if what == "health" {
+            // It asks, and changes nothing.
+            inner.defaults.check_mode = Some(true);
+        }
         let name = get("name").cloned().unwrap_or_else(|| Node::new(start, Kind::Text(action.key.name.clone())));
         check::text(&name, "name", self.problems);
         if name.text().is_some_and(|text| text.contains('\n')) {
@@ -314,10 +321,14 @@ impl Reader<'_, '_> {
             check::variable_name(register, node, self.problems);
         }
         let repeat = get("loop").map(|items| self.repeat(items, keys.loop_control.as_ref(), get("loop_control")));
-        let body = self.body(action, &known, &keys, &inner)?;
+        let body = self.body(action, &known, &keys, &inner, what)?;
         let until = get("until").cloned();
+        let is_health = what == "health";
+        if let Some(soak) = get("soak").filter(|_| !is_health) {
+            self.problems.push(Diagnostic::error("unknown-key", &soak.span, "`soak` is for `[[health]]` alone"));
+        }
         for key in ["retries", "delay"] {
-            if let (Some(value), None) = (get(key).filter(|value| value.kind != Kind::Later), &until) {
+            if let (Some(value), None, false) = (get(key).filter(|value| value.kind != Kind::Later), &until, is_health) {
                 let diagnostic = Diagnostic::error("unknown-key", &value.span, format!("`{key}` needs an `until` beside it"));
                 self.problems.push(diagnostic.help("say what to wait for, such as `until = \"result.rc == 0\"`"));
             }
@@ -336,6 +347,7 @@ impl Reader<'_, '_> {
             repeat,
             register: keys.register,
             until,
+            soak: is_health.then(|| keys.soak.map(|soak| soak.0).unwrap_or_default()),
             confirm: keys.confirm.map(|limit| limit.0),
             retries: keys.retries.unwrap_or(DEFAULT_RETRIES),
             delay: keys.delay.map_or(DEFAULT_DELAY, |delay| delay.0),
@@ -367,7 +379,7 @@ impl Reader<'_, '_> {
         self.problems.push(diagnostic);
     }
 
-    fn body(&mut self, action: &Entry, known: &[Entry], keys: &TaskKeys, inner: &Around) -> Option<Body> {
+    fn body(&mut self, action: &Entry, known: &[Entry], keys: &TaskKeys, inner: &Around, what: &str) -> Option<Body> {
         let get = |name: &str| known.iter().find(|entry| entry.key.name == name).map(|entry| &entry.value);
         Some(match action.key.name.as_str() {
             "block" => Body::Block {
@@ -400,7 +412,11 @@ impl Reader<'_, '_> {
             name => {
                 let module = self.registry.find(name)?;
                 check::arguments(module, &action.value, self.problems);
-                Body::Module { module, arguments: module.table(&action.value) }
+                let mut arguments = module.table(&action.value);
+                if what == "health" && ["command", "shell"].contains(&name) {
+                    arguments.set("probe", Kind::Boolean(true));
+                }
+                Body::Module { module, arguments }
             }
         })
     }
@@ -494,7 +510,7 @@ fn only(node: &Node, entries: &[Entry], keys: &[&str]) -> Node {
 /// The keywords of a task that never are templates, for decoding by type.
 fn typed_keys(node: &Node, known: &[Entry]) -> Node {
     const TYPED: &[&str] = &[
-        "loop_control", "register", "retries", "delay", "listen", "tags", "become", "timeout", "confirm", "check_mode",
+        "loop_control", "register", "retries", "delay", "soak", "listen", "tags", "become", "timeout", "confirm", "check_mode",
         "no_log", "include", "role", "meta",
     ];
     only(node, known, TYPED)

@@ -14,6 +14,7 @@ mod logins;
 mod look;
 mod outcomes;
 mod rollback;
+mod rollouts;
 mod saved;
 mod sweeps;
 mod taken_back;
