@@ -279,7 +279,7 @@ impl Walker {
         }
         self.groups.extend(ending.report.groups.iter().cloned());
         if let Some(host) = ending.report.host.take() {
-            self.shared.new_hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(host);
+            self.shared.new_hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(*host);
         }
         for (name, value) in &ending.report.variables {
             Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));

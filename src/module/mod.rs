@@ -68,7 +68,7 @@ pub struct Report {
     /// Groups of this run that the host is in from now on.
     pub groups: Vec<String>,
     /// A host that later plays can name.
-    pub host: Option<NewHost>,
+    pub host: Option<Box<NewHost>>,
     /// The task decided that it has nothing to do here: `creates` exists, `onlyif` says no.
     pub skipped: bool,
 }

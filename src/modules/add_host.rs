@@ -112,7 +112,7 @@ impl Module for AddHost {
 
     fn compare(&self, _: &Surroundings, _: &Answer) -> Result<Verdict> {
         let host = NewHost { name: self.name.clone(), groups: self.groups.0.clone(), settings: self.settings(), variables: self.vars.clone() };
-        Ok(Verdict::InPlace(Report { host: Some(host), ..Report::default() }))
+        Ok(Verdict::InPlace(Report { host: Some(Box::new(host)), ..Report::default() }))
     }
 }
 

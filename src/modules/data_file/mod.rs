@@ -1,4 +1,6 @@
-//! `data_file`: a value in a JSON or TOML file.
+//! `data_file`: a value in a JSON, TOML or YAML file.
+
+mod yaml;
 
 use anyhow::{Result, bail};
 use schemars::JsonSchema;
@@ -9,17 +11,18 @@ use super::file::{CHANGE, Edited, LOOK, Properties};
 use crate::module::{Answer, Mode, Module, OneOrMany, Path, Presence, Question, Surroundings, Touches, Verdict};
 use crate::remote::Library;
 
-/// Set or remove one value in a JSON or TOML file.
+/// Set or remove one value in a JSON, TOML or YAML file.
 ///
-/// In TOML, comments, order and spacing of everything else stay. JSON has no comments; the file is written with its own indent,
-/// in its own order, and only when the value is another one.
+/// In TOML and YAML, comments, order and spacing of everything else stay. JSON has no comments; the file is written with its own indent,
+/// in its own order, and only when the value is another one. A YAML file has one document; what comes from an alias (`*name`) or `<<` is
+/// edited where it stands. An item of a list is not removed by its place, since the next one would take that: set the list.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DataFile {
     /// The file.
     #[serde(alias = "dest", alias = "name")]
     path: Path,
-    /// `json` or `toml`. Left out: as the name of the file ends.
+    /// `json`, `toml` or `yaml`. Left out: as the name of the file ends.
     format: Option<Format>,
     /// Where the value is: names parted by dots, such as `server.port`; a number is a place in a list, from 0. As a list, each
     /// name stands for itself: `["server", "a.b"]`.
@@ -50,6 +53,7 @@ pub struct DataFile {
 enum Format {
     Json,
     Toml,
+    Yaml,
 }
 
 impl Module for DataFile {
@@ -101,8 +105,8 @@ impl DataFile {
             Some(format) => Ok(format),
             None if path.ends_with(".json") => Ok(Format::Json),
             None if path.ends_with(".toml") => Ok(Format::Toml),
-            None if path.ends_with(".yaml") || path.ends_with(".yml") => bail!("YAML files are not edited by value | use `blockinfile`, `lineinfile` or `template`"),
-            None => bail!("what is `{path}`? | set `format` to `json` or `toml`"),
+            None if path.ends_with(".yaml") || path.ends_with(".yml") => Ok(Format::Yaml),
+            None => bail!("what is `{path}`? | set `format` to `json`, `toml` or `yaml`"),
         }
     }
 
@@ -111,6 +115,7 @@ impl DataFile {
         let new = match self.format()? {
             Format::Json => self.edit_json(text)?,
             Format::Toml => self.edit_toml(text)?,
+            Format::Yaml => self.edit_yaml(text)?,
         };
         Ok(new.into_bytes())
     }
@@ -144,7 +149,7 @@ impl DataFile {
             (_, Presence::Absent) => {
                 let gone = match at {
                     Value::Object(table) => table.shift_remove(last).is_some(),
-                    Value::Array(list) => last.parse::<usize>().ok().filter(|at| *at < list.len()).map(|at| list.remove(at)).is_some(),
+                    Value::Array(list) if last.parse::<usize>().is_ok_and(|at| at < list.len()) => bail!("`{path}`: {}", Self::no_item(&keys)),
                     _ => false,
                 };
                 if !gone {
@@ -183,6 +188,24 @@ impl DataFile {
             bytes.push(b'\n');
         }
         Ok(String::from_utf8(bytes)?)
+    }
+
+    fn edit_yaml(&self, text: &str) -> Result<String> {
+        let path = self.path.as_str();
+        let keys = self.keys();
+        let wanted = match (&self.value, self.state) {
+            (Some(value), Presence::Present) => yaml::Wanted::Set(value),
+            _ => yaml::Wanted::Remove,
+        };
+        let edited = match wanted {
+            yaml::Wanted::Remove if yaml::is_item(text, &keys)? => bail!("`{path}`: {}", Self::no_item(&keys)),
+            _ => yaml::edit(text, &keys, &wanted),
+        };
+        edited.map_err(|error| anyhow::anyhow!("`{path}`: {error}"))
+    }
+
+    fn no_item(keys: &[String]) -> String {
+        format!("`{}` is an item of a list; if it went, every further run would remove the next one | set the whole list", keys.join("."))
     }
 
     fn edit_toml(&self, text: &str) -> Result<String> {
@@ -332,6 +355,17 @@ mod tests {
         assert_eq!(made(&format!("{toml}\nvalue = [1, 2]"), "[a]\nb = [ 1,2 ]\n"), "[a]\nb = [ 1,2 ]\n");
         assert_eq!(made(&format!("{toml}\nstate = 'absent'"), "[a]\nb = 1\nc = 2\n"), "[a]\nc = 2\n");
         assert_eq!(made("path = '/a.toml'\nkey = ['a', 'x.y']\nvalue = true", "[a]\n"), "[a]\n\"x.y\" = true\n");
-        assert!(problems::<DataFile>("path = '/a.yaml'\nkey = 'a'\nvalue = 1").contains("YAML files are not edited"));
+    }
+
+    #[test]
+    fn a_value_of_a_yaml_file_and_all_remarks() {
+        let yaml = "path = '/a.yaml'\nkey = 'a.b'";
+        assert_eq!(made(&format!("{yaml}\nvalue = 2"), "# top\na:\n  b: 1 # there\n"), "# top\na:\n  b: 2 # there\n");
+        assert_eq!(made(&format!("{yaml}\nvalue = 'yes'"), ""), "a:\n  b: \"yes\"\n");
+        assert_eq!(made(&format!("{yaml}\nstate = 'absent'"), "a: {b: 1, c: 2}\n"), "a: {c: 2}\n");
+        assert!(made("path = '/a.yml'\nkey = 'a.0'\nstate = 'absent'", "a: [1, 2]\n").contains("is an item of a list"));
+        assert!(made("path = '/a.json'\nkey = 'a.0'\nstate = 'absent'", "{\"a\": [1, 2]}").contains("is an item of a list"));
+        assert!(made(&format!("{yaml}\nvalue = 1"), "a: [").starts_with("error: `/a.yaml`: "));
+        assert_eq!(problems::<DataFile>("path = '/a'\nkey = 'a'\nvalue = 1"), "what is `/a`?");
     }
 }
