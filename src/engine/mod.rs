@@ -16,6 +16,7 @@ mod ledger;
 mod load;
 mod look;
 mod made_groups;
+mod meet;
 mod planned;
 mod prepare;
 mod queue;

@@ -636,7 +636,7 @@ pub fn is_chosen(options: &Options, task: &Task) -> bool {
 
 /// A task outside any loop.
 pub fn unbound(task: Arc<Task>, is_handler: bool) -> Bound {
-    Bound { task, bindings: Vec::new(), item: None, label: None, series: None, is_handler }
+    Bound { task, bindings: Vec::new(), item: None, label: None, series: None, is_handler, has_met: false }
 }
 
 /// The collectors of facts that a play names anywhere: in its tasks, its variables, or those of the inventory.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use minijinja::Value;
 
+use super::meet::is_meeting;
 use super::prepare::is_chosen;
 use super::step::{self, Bound, Ground, Readiness, Ready, Series, UserKey};
 use super::walk::{Block, Decided, Halt, Phase, Walker, Work};
@@ -42,7 +43,8 @@ impl Walker {
                     unsettled.extend(step::names_made_by(task));
                     at += 1;
                 }
-                Work::Leave(_) => return,
+                Work::Leave(_) | Work::Parting(_) => return,
+                Work::Task(bound) if !bound.has_met && is_meeting(&bound.task) => return,
                 Work::Task(_) => {
                     if !self.expand(at, &unsettled) {
                         return;
@@ -104,7 +106,7 @@ impl Walker {
     }
 
     pub(super) fn inner(&self, task: &Arc<Task>, bindings: &[Arc<Layer>], is_handler: bool) -> Bound {
-        Bound { task: task.clone(), bindings: bindings.to_vec(), item: None, label: None, series: None, is_handler }
+        Bound { task: task.clone(), bindings: bindings.to_vec(), item: None, label: None, series: None, is_handler, has_met: false }
     }
 
     pub(super) fn passes_filters(&mut self, bound: &Bound) -> bool {

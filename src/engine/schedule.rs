@@ -170,7 +170,7 @@ enum Played {
 impl Fleet {
     /// Runs one play on its hosts. `false` when so many have failed that nothing more may begin.
     async fn play(&mut self, at: &PlayHosts) -> bool {
-        let play_at = Arc::new(PlayAt { playbook: at.playbook, play: at.play });
+        let play_at = Arc::new(PlayAt { playbook: at.playbook, play: at.play, meeting: Arc::default() });
         let shared = self.shared.clone();
         let play = play_at.of(&shared);
         let meant = self.meant(at, play);
@@ -269,6 +269,7 @@ impl Fleet {
         let failures = Arc::new(AtomicUsize::new(0));
         let mut running = JoinSet::new();
         tell(&self.shared, Event::Batch { hosts: hosts.to_vec() });
+        play.meeting.begin(hosts);
         for name in hosts {
             let Some(mut walker) = self.walkers.remove(name) else { continue };
             let (forks, play, failures) = (forks.clone(), play.clone(), failures.clone());
@@ -276,15 +277,19 @@ impl Fleet {
             let shared = self.shared.clone();
             let is_wanted_later = self.may_all_be_wanted || self.wanted_later.contains(name);
             running.spawn(async move {
-                let permit = forks.acquire_owned().await;
+                walker.slot = forks.clone().acquire_owned().await.ok();
+                walker.slots = Some(forks);
                 if shared.input.options.stops_amid && play.of(&shared).is_too_many(failures.load(Ordering::SeqCst), 0, of_hosts) {
                     walker.left_out();
                 } else if *stop.borrow() == Stop::No {
-                    walker.run_play(play).await;
+                    walker.run_play(play.clone()).await;
                     failures.fetch_add(usize::from(walker.has_failed()), Ordering::SeqCst);
                 } else {
                     walker.interrupted("not started: the run was interrupted");
                 }
+                play.meeting.leave(&walker.name);
+                walker.slots = None;
+                let slot = walker.slot.take();
                 // What it has changed may have to be undone before it ends. Otherwise it makes room for others.
                 let is_wanted = is_wanted_later || walker.has_gate();
                 let played = if walker.goes_on() && is_wanted || walker.may_roll_back() {
@@ -292,7 +297,7 @@ impl Fleet {
                 } else {
                     Played::Ended { has_failed: walker.has_failed(), end: walker.end().await }
                 };
-                drop(permit);
+                drop(slot);
                 played
             });
         }

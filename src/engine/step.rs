@@ -25,6 +25,8 @@ pub struct Bound {
     /// Number in its loop, so that results come together again; shared by all items.
     pub series: Option<Arc<Series>>,
     pub is_handler: bool,
+    /// The hosts of the play have met before it.
+    pub has_met: bool,
 }
 
 /// The steps of one loop.

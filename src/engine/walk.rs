@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minijinja::Value;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::meet::{Meeting, Parting, is_meeting};
 use super::prepare::{HostPlan, unbound};
 use super::rollback::Reversal;
 use super::scope::facts_layer;
@@ -34,6 +35,8 @@ pub(super) enum Work {
     Leave(Block),
     /// The end of a loop whose results are registered together.
     LoopEnd { task: Arc<Task>, series: Arc<Series> },
+    /// The end of a task before which hosts have met.
+    Parting(Parting),
 }
 
 pub(super) struct Decided {
@@ -115,12 +118,16 @@ pub(super) struct Walker {
     pub skipping_to_start: bool,
     /// Contact was lost and has been found again since the last flight.
     pub is_back: bool,
+    /// Its place among the hosts that are worked on at the same time, and where it got that.
+    pub slot: Option<OwnedSemaphorePermit>,
+    pub slots: Option<Arc<Semaphore>>,
 }
 
 /// A play and where it stands.
 pub(super) struct PlayAt {
     pub playbook: usize,
     pub play: usize,
+    pub meeting: Arc<Meeting>,
 }
 
 impl PlayAt {
@@ -147,7 +154,7 @@ impl Walker {
             shared,
             plan,
             name,
-            play: Arc::new(PlayAt { playbook: 0, play: 0 }),
+            play: Arc::new(PlayAt { playbook: 0, play: 0, meeting: Arc::default() }),
             todo: VecDeque::new(),
             link: None,
             shells: BTreeMap::new(),
@@ -181,6 +188,8 @@ impl Walker {
             finished: false,
             skipping_to_start: skipping,
             is_back: false,
+            slot: None,
+            slots: None,
         }
     }
 
@@ -221,6 +230,9 @@ impl Walker {
             Ok(()) => self.run_handlers().await,
             Err(halt) => Err(halt),
         };
+        if matches!(ended, Err(Halt::Host(_))) && self.outcome != Some(Outcome::Unknown) {
+            self.give_turns_up();
+        }
         self.todo.clear();
         // Whoever waits for other hosts now must not keep this one locked.
         self.release().await;
@@ -344,12 +356,25 @@ impl Walker {
             if let Some(pause) = self.pause.take() {
                 self.rest(pause).await?;
             }
+            if let Some(Work::Task(bound)) = self.todo.front()
+                && !bound.has_met
+                && is_meeting(&bound.task)
+            {
+                self.meet().await?;
+                continue;
+            }
             self.make_ready();
             match self.todo.front() {
                 None => return Ok(()),
                 Some(Work::Leave(_)) => {
                     if let Some(Work::Leave(block)) = self.todo.pop_front() {
                         self.leave(block)?;
+                    }
+                    continue;
+                }
+                Some(Work::Parting(_)) => {
+                    if let Some(Work::Parting(parting)) = self.todo.pop_front() {
+                        self.part(parting);
                     }
                     continue;
                 }

@@ -66,6 +66,11 @@ pub struct TaskKeys {
     pub delay: Option<Lasting>,
     pub soak: Option<Lasting>,
     #[serde(default)]
+    pub barrier: bool,
+    #[serde(default)]
+    pub run_once: bool,
+    pub throttle: Option<u32>,
+    #[serde(default)]
     pub listen: OneOrMany,
     #[serde(default)]
     pub tags: OneOrMany,

@@ -119,6 +119,12 @@ pub struct Task {
     pub repeat: Option<Loop>,
     pub register: Option<String>,
     pub until: Option<Node>,
+    /// All hosts of the batch wait here for each other: number of this place in the play, from 1.
+    pub barrier: Option<usize>,
+    /// One host does it for all of the play.
+    pub run_once: bool,
+    /// So many hosts at a time.
+    pub throttle: Option<u32>,
     /// It asks whether the host is healthy, which it must be for so long.
     pub soak: Option<Duration>,
     /// How long its change waits for a new login; 0 for not at all, where it would by itself.

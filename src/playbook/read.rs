@@ -12,7 +12,7 @@ use crate::module::Registry;
 use crate::template::Layer;
 
 /// Keywords that a later version gives a meaning to; silently leaving them out would be worse than refusing them.
-const NOT_YET: &[&str] = &["delegate_to", "run_once", "barrier", "throttle"];
+const NOT_YET: &[&str] = &["delegate_to"];
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 
@@ -27,12 +27,14 @@ struct Around {
     defaults: Defaults,
     folder: PathBuf,
     role: Option<PathBuf>,
+    /// Why no barrier can stand here.
+    no_barrier: Option<&'static str>,
 }
 
 /// The plays of a file.
 pub fn plays(tree: &Node, folder: &Path, registry: Registry, files: &mut Files<'_>, problems: &mut Vec<Diagnostic>) -> Vec<Play> {
     let registry = files.modules(&folder.join("modules"), registry, problems);
-    let mut reader = Reader { registry, files, problems, handlers: Vec::new(), handler_files: Vec::new() };
+    let mut reader = Reader { registry, files, problems, handlers: Vec::new(), handler_files: Vec::new(), barriers: 0 };
     let result = reader.plays(tree, folder);
     reader.files.close();
     result
@@ -45,6 +47,8 @@ struct Reader<'a, 'f> {
     /// Handlers that roles bring along.
     handlers: Vec<Arc<Task>>,
     handler_files: Vec<PathBuf>,
+    /// Barriers of the play so far.
+    barriers: usize,
 }
 
 impl Reader<'_, '_> {
@@ -89,6 +93,7 @@ impl Reader<'_, '_> {
         };
         self.handlers.clear();
         self.handler_files.clear();
+        self.barriers = 0;
         let mut known = Vec::new();
         for entry in entries {
             let name = entry.key.name.as_str();
@@ -301,6 +306,7 @@ impl Reader<'_, '_> {
         if let Some(block) = get("block").filter(|block| matches!(&block.kind, Kind::List(items) if items.is_empty())) {
             self.problems.push(Diagnostic::error("empty", &block.span, "the `block` has no task"));
         }
+        let barrier = self.barrier(&keys, &known, what, &mut inner);
         let is_module = self.registry.find(&action.key.name).is_some();
         if !is_module {
             for key in ["register", "until", "changed_when", "failed_when", "confirm"] {
@@ -347,6 +353,9 @@ impl Reader<'_, '_> {
             repeat,
             register: keys.register,
             until,
+            barrier,
+            run_once: keys.run_once,
+            throttle: keys.throttle,
             soak: is_health.then(|| keys.soak.map(|soak| soak.0).unwrap_or_default()),
             confirm: keys.confirm.map(|limit| limit.0),
             retries: keys.retries.unwrap_or(DEFAULT_RETRIES),
@@ -362,6 +371,33 @@ impl Reader<'_, '_> {
             role: inner.role,
             body,
         })
+    }
+
+    /// Number of the barrier that the task is; says for what is in it whether it can have one.
+    fn barrier(&mut self, keys: &TaskKeys, known: &[Entry], what: &str, inner: &mut Around) -> Option<usize> {
+        let get = |name: &str| known.iter().find(|entry| entry.key.name == name).map(|entry| &entry.value);
+        if ["handler", "rescue", "always", "health"].contains(&what) {
+            inner.no_barrier = Some("not every host comes by here");
+        }
+        let refused = inner.no_barrier;
+        if get("loop").is_some() {
+            inner.no_barrier = Some("a loop may be longer on one host than on another");
+        }
+        if keys.run_once || keys.throttle.is_some() {
+            inner.no_barrier = Some("hosts do not go through this block together");
+        }
+        if let Some(throttle) = get("throttle").filter(|_| keys.throttle == Some(0)) {
+            self.problems.push(Diagnostic::error("arg-value", &throttle.span, "`throttle` lets at least one host do the task"));
+        }
+        if !keys.barrier {
+            return None;
+        }
+        if let (Some(why), Some(node)) = (refused, get("barrier")) {
+            let diagnostic = Diagnostic::error("barrier", &node.span, format!("no `barrier` can stand here: {why}"));
+            self.problems.push(diagnostic.help("put it on a task of the play that all hosts come to"));
+        }
+        self.barriers += 1;
+        Some(self.barriers)
     }
 
     fn unknown_in_task(&mut self, key: &Key, what: &str) {
@@ -510,7 +546,7 @@ fn only(node: &Node, entries: &[Entry], keys: &[&str]) -> Node {
 /// The keywords of a task that never are templates, for decoding by type.
 fn typed_keys(node: &Node, known: &[Entry]) -> Node {
     const TYPED: &[&str] = &[
-        "loop_control", "register", "retries", "delay", "soak", "listen", "tags", "become", "timeout", "confirm", "check_mode",
+        "loop_control", "register", "retries", "delay", "soak", "barrier", "run_once", "throttle", "listen", "tags", "become", "timeout", "confirm", "check_mode",
         "no_log", "include", "role", "meta",
     ];
     only(node, known, TYPED)

@@ -12,6 +12,7 @@ mod kept;
 mod language;
 mod logins;
 mod look;
+mod meetings;
 mod outcomes;
 mod rollback;
 mod rollouts;
