@@ -103,6 +103,18 @@ pub fn hosts_now(input: &Input, play: &Play, groups: &BTreeMap<String, Vec<Strin
     hosts_of(input, &inventory, play, &mut Vec::new())
 }
 
+/// Whether a task of the run makes a host known.
+pub fn adds_hosts(input: &Input) -> bool {
+    fn any(tasks: &[Arc<Task>]) -> bool {
+        tasks.iter().any(|task| match &task.body {
+            Body::Module { module, .. } => module.name == "add_host",
+            Body::Block { tasks, rescue, always } => [tasks, rescue, always].into_iter().any(|part| any(part)),
+            _ => false,
+        })
+    }
+    input.playbooks.iter().flat_map(|playbook| &playbook.plays).any(|play| any(&play.tasks) || any(&play.handlers))
+}
+
 /// How the names begin that tasks can make, and whether it is the host itself that is in such a group.
 fn keys(tasks: &[Arc<Task>], found: &mut Vec<(String, bool)>) {
     for task in tasks {

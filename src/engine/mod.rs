@@ -8,6 +8,7 @@ mod beneath;
 mod blame;
 mod commit;
 mod confirm;
+mod delegate;
 mod facts;
 mod fetch;
 mod handlers;
@@ -161,4 +162,8 @@ pub(crate) struct Shared {
     pub named_facts: Vec<Vec<std::collections::BTreeSet<String>>>,
     /// Hosts that tasks have made known, in the order in which they came.
     pub new_hosts: std::sync::Mutex<Vec<crate::module::NewHost>>,
+    /// Hosts that tasks were delegated to.
+    pub delegates: std::sync::Mutex<delegate::Plans>,
+    /// Which numbers the next walker takes that works for another host.
+    pub next_lent: std::sync::atomic::AtomicU32,
 }

@@ -500,10 +500,31 @@ impl Check<'_> {
             self.report(&node, trouble.message, trouble.help);
         }
         self.judgements(task, bindings, certain);
+        if certain {
+            self.delegation(task, &scope);
+        }
         self.written_once(task, module.name, &filled, bindings);
         let (Some(act), true) = (act, missing.names.is_empty()) else { return };
         for wanted in act.wants() {
             self.wanted(task, arguments, &wanted, &scope, certain);
+        }
+    }
+
+    /// The host on which a task is to be done instead must be known.
+    fn delegation(&mut self, task: &Task, scope: &Arc<crate::template::Scope>) {
+        let Some(node) = &task.defaults.delegate_to else { return };
+        match scope.fill(node.text().unwrap_or_default()) {
+            Ok(Filled::Now(name)) => {
+                let (name, hosts) = (name.to_string(), &self.input.inventory.hosts);
+                if hosts.contains_key(&name) || name == super::delegate::HERE || super::made_groups::adds_hosts(self.input) {
+                    return;
+                }
+                let nearest = Diagnostic::error("unknown-host", &node.span, "").suggest(&name, hosts.keys().map(String::as_str)).help;
+                let help = nearest.unwrap_or_else(|| "`localhost` is this machine; others must be in the inventory".into());
+                self.report_as("unknown-host", node, format!("the inventory has no host `{name}` to delegate to"), Some(help));
+            }
+            Ok(Filled::Later(_)) => {}
+            Err(trouble) => self.report(node, trouble.message, trouble.help),
         }
     }
 

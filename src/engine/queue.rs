@@ -43,7 +43,7 @@ impl Walker {
                     unsettled.extend(step::names_made_by(task));
                     at += 1;
                 }
-                Work::Leave(_) | Work::Parting(_) => return,
+                Work::Leave(_) | Work::Parting(_) | Work::Delegated { .. } => return,
                 Work::Task(bound) if !bound.has_met && is_meeting(&bound.task) => return,
                 Work::Task(_) => {
                     if !self.expand(at, &unsettled) {
@@ -157,14 +157,32 @@ impl Walker {
 
     pub(super) fn make_one_ready(&mut self, at: usize, bound: &Bound, scope: Arc<crate::template::Scope>) -> bool {
         let play = self.play.of(&self.shared);
+        let delegated = match self.delegated(bound, &scope) {
+            Ok(delegated) => delegated,
+            Err(Readiness::Later(later)) => {
+                self.want_facts(&later);
+                return false;
+            }
+            Err(readiness) => {
+                if let Readiness::Failed { name, message } = readiness {
+                    self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name, outcome: Outcome::Failed, message });
+                }
+                return true;
+            }
+        };
+        if delegated.is_some() && at > 0 {
+            return false;
+        }
+        let plan = delegated.as_ref().map_or(&self.plan, |(_, plan)| plan);
+        let is_own = delegated.is_none();
         // Before a shell has told its home folder, the host fills it in itself.
-        let home = |user: &UserKey| Some(self.shells.get(user).map_or_else(|| HOME_MARK.to_owned(), |shell| shell.home.clone()));
+        let home = |user: &UserKey| Some(self.shells.get(user).filter(|_| is_own).map_or_else(|| HOME_MARK.to_owned(), |shell| shell.home.clone()));
         let ground = Ground {
             files: &self.shared.files,
             home: &home,
-            become_default: Some(self.shared.input.options.login.become_it || self.plan.settings.become_it.unwrap_or(false)),
-            login_user: Some(&self.plan.target.user),
-            become_user: self.shared.input.options.login.become_user.as_deref().or(self.plan.settings.become_user.as_deref()),
+            become_default: Some(self.shared.input.options.login.become_it || plan.settings.become_it.unwrap_or(false)),
+            login_user: Some(&plan.target.user),
+            become_user: self.shared.input.options.login.become_user.as_deref().or(plan.settings.become_user.as_deref()),
             default_limit: self.shared.input.options.step_limit.unwrap_or(std::time::Duration::from_secs(600)),
         };
         let place = |node: &Node| self.place(node);
@@ -184,6 +202,21 @@ impl Walker {
                     let message = format!("there is no handler `{name}` to notify ({})", self.place_of(&ready));
                     self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name: ready.name, outcome: Outcome::Failed, message });
                     return true;
+                }
+                if let Some((to, plan)) = delegated {
+                    // Facts are those of the host that it is for.
+                    let open: Vec<_> = ready.open_conditions.iter().filter_map(|condition| step::holds(&ready.scope, condition).ok()).collect();
+                    let mut is_open = false;
+                    for held in open {
+                        if let Filled::Later(later) = held {
+                            self.want_facts(&later);
+                            is_open = true;
+                        }
+                    }
+                    if !is_open {
+                        self.todo[at] = Work::Delegated { ready, to, plan: Box::new(plan) };
+                    }
+                    return !is_open;
                 }
                 for condition in &ready.open_conditions {
                     if let Ok(Filled::Later(later)) = step::holds(&ready.scope, condition) {
@@ -207,6 +240,25 @@ impl Walker {
                 false
             }
         }
+    }
+
+    /// On which other host a task is to be done, with the way there.
+    fn delegated(&self, bound: &Bound, scope: &Arc<crate::template::Scope>) -> Result<Option<(String, super::HostPlan)>, Readiness> {
+        let Some(node) = &bound.task.defaults.delegate_to else { return Ok(None) };
+        let failed = |message: String| Readiness::Failed { name: step::shown_name(scope, &bound.task), message: format!("{message} ({})", self.place(node)) };
+        if !matches!(step::all_hold(scope, &bound.task.when), Ok(Filled::Now(true) | Filled::Later(_))) {
+            return Ok(None);
+        }
+        let name = match scope.fill(node.text().unwrap_or_default()) {
+            Ok(Filled::Now(value)) => value.to_string(),
+            Ok(Filled::Later(later)) => return Err(Readiness::Later(later)),
+            Err(trouble) => return Err(failed(trouble.message)),
+        };
+        if name == self.name {
+            return Ok(None);
+        }
+        let plan = super::delegate::plan(&self.shared, &name, &node.span).map_err(failed)?;
+        Ok(Some((name, plan)))
     }
 
     /// Whether the run that this one continues has made the step. What registers a result is made again, since others
@@ -287,7 +339,7 @@ impl Walker {
 
     /// Whether a failure now would be caught by a `rescue`.
     pub(super) fn is_rescued(&self) -> bool {
-        self.todo.iter().any(|work| match work {
+        self.is_rescued_outside || self.todo.iter().any(|work| match work {
             Work::Leave(block) => {
                 block.phase == Phase::Body && matches!(&block.task.body, Body::Block { rescue, .. } if !rescue.is_empty())
             }

@@ -124,10 +124,27 @@ struct Undoing {
 
 /// Undoes what the present play has changed on a host, since the play has failed.
 pub(super) async fn take_back(mut walker: Walker) -> Walker {
-    let steps = in_order(std::mem::take(&mut walker.made));
-    let mut undoing = Undoing::new(walker, false);
-    undoing.run(&steps).await;
-    let Undoing { mut walker, incomplete, .. } = undoing;
+    let mut incomplete = false;
+    for (host, steps) in walker.take_made() {
+        let steps = in_order(steps);
+        let Some(host) = host else {
+            let mut undoing = Undoing::new(walker, false);
+            undoing.run(&steps).await;
+            incomplete |= undoing.incomplete;
+            walker = undoing.walker;
+            continue;
+        };
+        let Some(lent) = walker.lent.remove(&host) else { continue };
+        let mut undoing = Undoing::new(*lent, false);
+        undoing.run(&steps).await;
+        incomplete |= undoing.incomplete;
+        let mut lent = undoing.walker;
+        lent.release().await;
+        for (outcome, count) in std::mem::take(&mut lent.totals) {
+            *walker.totals.entry(outcome).or_default() += count;
+        }
+        walker.lent.insert(host, Box::new(lent));
+    }
     if !incomplete {
         walker.forget_handlers().await;
     }

@@ -119,7 +119,7 @@ fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 /// What all hosts of a run share.
 pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default() })
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent: 1.into() })
 }
 
 /// The totals of all hosts.
@@ -243,7 +243,7 @@ impl Fleet {
         if *self.shared.stop.borrow() != Stop::No {
             return;
         }
-        let (touched, left): (Vec<Walker>, Vec<Walker>) = hosts.iter().filter_map(|name| self.walkers.remove(name)).partition(|walker| !walker.made.is_empty());
+        let (touched, left): (Vec<Walker>, Vec<Walker>) = hosts.iter().filter_map(|name| self.walkers.remove(name)).partition(|walker| !walker.made.is_empty() || !walker.lent_made.is_empty());
         self.walkers.extend(left.into_iter().map(|walker| (walker.name.clone(), walker)));
         if touched.is_empty() {
             return;

@@ -295,6 +295,7 @@ impl Walker {
             file: self.shared.input.sources.get(ready.bound.task.span.source).name.clone(),
             line: self.shared.input.sources.line(&ready.bound.task.span),
             item: if hide { None } else { shown_item(&ready.bound) },
+            delegated_to: None,
             outcome: ending.outcome,
             forgiven,
             is_handler: ready.bound.is_handler,

@@ -344,7 +344,7 @@ impl Walker {
                     users.insert(ready.user.clone(), ());
                 }
                 Work::Ready(_) | Work::Decided(_) | Work::LoopEnd { .. } => {}
-                Work::Task(_) | Work::Leave(_) | Work::Parting(_) => break,
+                Work::Task(_) | Work::Leave(_) | Work::Parting(_) | Work::Delegated { .. } => break,
             }
         }
         users.into_keys().collect()
@@ -368,7 +368,7 @@ impl Walker {
                     }
                 }
                 Work::Ready(_) | Work::Decided(_) | Work::LoopEnd { .. } => {}
-                Work::Task(_) | Work::Leave(_) | Work::Parting(_) => break,
+                Work::Task(_) | Work::Leave(_) | Work::Parting(_) | Work::Delegated { .. } => break,
             }
         }
         if frames.is_empty() {

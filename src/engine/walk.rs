@@ -35,6 +35,8 @@ pub(super) enum Work {
     Leave(Block),
     /// The end of a loop whose results are registered together.
     LoopEnd { task: Arc<Task>, series: Arc<Series> },
+    /// Ready, and done on another host.
+    Delegated { ready: Box<Ready>, to: String, plan: Box<HostPlan> },
     /// The end of a task before which hosts have met.
     Parting(Parting),
 }
@@ -121,6 +123,14 @@ pub(super) struct Walker {
     /// Its place among the hosts that are worked on at the same time, and where it got that.
     pub slot: Option<OwnedSemaphorePermit>,
     pub slots: Option<Arc<Semaphore>>,
+    /// The host that this one works for, when tasks are delegated to it.
+    pub for_host: Option<String>,
+    /// Hosts to which tasks were delegated.
+    pub lent: BTreeMap<String, Box<Walker>>,
+    /// When they have changed something in this play: how much this host and that one had changed before.
+    pub lent_made: Vec<(usize, String, usize)>,
+    /// A failure here is caught by a `rescue` of the host that it works for.
+    pub is_rescued_outside: bool,
 }
 
 /// A play and where it stands.
@@ -190,6 +200,10 @@ impl Walker {
             is_back: false,
             slot: None,
             slots: None,
+            for_host: None,
+            lent: BTreeMap::new(),
+            lent_made: Vec::new(),
+            is_rescued_outside: false,
         }
     }
 
@@ -220,6 +234,8 @@ impl Walker {
         self.inherited.clear();
         self.handler_limits.clear();
         self.made.clear();
+        self.lent_made.clear();
+        self.lent.values_mut().for_each(|lent| lent.made.clear());
         let waiting: Vec<(UserKey, Vec<crate::remote::Pending>)> = self.shells.iter().map(|(user, shell)| (user.clone(), shell.pending.clone())).collect();
         for (user, pending) in waiting {
             self.remember_pending(&user, &pending);
@@ -309,6 +325,7 @@ impl Walker {
 
     /// Takes leave of the host and reports how it went.
     pub async fn end(mut self) -> HostEnd {
+        self.give_back().await;
         self.release().await;
         for shell in std::mem::take(&mut self.shells).into_values() {
             shell.close().await;
@@ -336,7 +353,15 @@ impl Walker {
         end
     }
 
-    pub fn tell(&self, event: Event) {
+    pub fn tell(&self, mut event: Event) {
+        if let Some(host) = &self.for_host {
+            match &mut event {
+                Event::Step(step) => step.delegated_to = Some(std::mem::replace(&mut step.host, host.clone())),
+                Event::Output(piece) => piece.host.clone_from(host),
+                Event::HostStart { .. } | Event::HostEnd(_) => return,
+                _ => {}
+            }
+        }
         // Nobody listens any more only when the program is ending.
         let _heard = self.shared.events.send(event);
     }
@@ -370,6 +395,10 @@ impl Walker {
                     if let Some(Work::Leave(block)) = self.todo.pop_front() {
                         self.leave(block)?;
                     }
+                    continue;
+                }
+                Some(Work::Delegated { .. }) => {
+                    self.delegate().await?;
                     continue;
                 }
                 Some(Work::Parting(_)) => {

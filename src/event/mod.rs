@@ -52,6 +52,9 @@ impl Outcome {
     }
 }
 
+/// From this number on a host knows steps that were done there for other hosts, so many numbers for each of these.
+pub const LENT: u32 = 100_000;
+
 /// How many steps ended in which way.
 pub type Totals = BTreeMap<Outcome, usize>;
 
@@ -116,6 +119,8 @@ pub struct Step {
     /// It failed, and the playbook says to go on: `ignore_errors`, or a `rescue` follows.
     pub forgiven: bool,
     pub is_handler: bool,
+    /// The host on which it was done for `host`, where that is another one.
+    pub delegated_to: Option<String>,
     /// It asked whether the host is healthy.
     pub is_health: bool,
     /// Nothing was done: it says what would be.

@@ -158,15 +158,17 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
         "handler": step.is_handler, "ignored": step.forgiven,
     })
     .to_string();
+    // The change is where it was made.
+    let host = step.delegated_to.as_ref().unwrap_or(&step.host);
     let record = step.record.as_ref().map(serde_json::to_string).transpose()?;
     let outcome = step.outcome.name();
     if let (Some(undone), Outcome::Changed) = (step.undoes, step.outcome) {
-        transaction.prepare_cached("UPDATE steps SET undone_by = ?1 WHERE run = ?1 AND host = ?2 AND seq = ?3")?.execute(params![run, step.host, undone])?;
+        transaction.prepare_cached("UPDATE steps SET undone_by = ?1 WHERE run = ?1 AND host = ?2 AND seq = ?3")?.execute(params![run, host, undone])?;
     }
     if step.seq > 0 {
         let known = transaction
             .prepare_cached("UPDATE steps SET outcome = ?4, facts = ?5, record = coalesce(?6, CASE ?4 WHEN 'unknown' THEN record END), time = ?7 WHERE run = ?1 AND host = ?2 AND seq = ?3")?
-            .execute(params![run, step.host, step.seq, outcome, facts, record, now()])?;
+            .execute(params![run, host, step.seq, outcome, facts, record, now()])?;
         if known > 0 {
             return Ok(());
         }
@@ -176,7 +178,7 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
         return Ok(());
     }
     transaction.prepare_cached("INSERT INTO steps (run, host, seq, time, outcome, facts, record) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6)")?.execute(
-        params![run, step.host, now(), outcome, facts, record],
+        params![run, host, now(), outcome, facts, record],
     )?;
     Ok(())
 }
@@ -188,7 +190,7 @@ fn named(totals: &Totals) -> serde_json::Value {
 
 fn host_ended(transaction: &Transaction<'_>, run: &str, end: &HostEnd) -> Result<()> {
     // What was intended and is not told of was never begun: what was sent when contact was lost is told of as unknown.
-    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended'", params![run, end.host])?;
+    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended' AND seq < ?3", params![run, end.host, crate::event::LENT])?;
     transaction.execute(
         "INSERT OR REPLACE INTO hosts (run, host, outcome, message, totals) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![run, end.host, end.outcome.name(), end.message, named(&end.totals).to_string()],

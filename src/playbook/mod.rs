@@ -103,6 +103,8 @@ pub struct Defaults {
     pub timeout: Option<Duration>,
     pub no_log: Option<bool>,
     pub check_mode: Option<bool>,
+    /// The host on which it is done instead.
+    pub delegate_to: Option<Node>,
 }
 
 /// One thing asked for, or a block of them.

@@ -11,8 +11,6 @@ use crate::diag::{Diagnostic, Entry, Key, Kind, Node, decode_with};
 use crate::module::Registry;
 use crate::template::Layer;
 
-/// Keywords that a later version gives a meaning to; silently leaving them out would be worse than refusing them.
-const NOT_YET: &[&str] = &["delegate_to"];
 const DEFAULT_RETRIES: u32 = 3;
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 
@@ -97,9 +95,7 @@ impl Reader<'_, '_> {
         let mut known = Vec::new();
         for entry in entries {
             let name = entry.key.name.as_str();
-            if NOT_YET.contains(&name) {
-                self.not_yet(&entry.key);
-            } else if keywords::PLAY.contains(&name) {
+            if keywords::PLAY.contains(&name) {
                 known.push(entry.clone());
             } else {
                 self.unknown_in_play(&entry.key);
@@ -175,11 +171,6 @@ impl Reader<'_, '_> {
         self.problems.push(diagnostic);
     }
 
-    fn not_yet(&mut self, key: &Key) {
-        let message = format!("this version of mutate does not do `{}` yet", key.name);
-        self.problems.push(Diagnostic::error("not-yet", &key.span, message).help("leave it out; nothing is done rather than something else"));
-    }
-
     fn defaults(
         &mut self,
         defaults: &mut Defaults,
@@ -197,6 +188,10 @@ impl Reader<'_, '_> {
         if let Some(user) = get("become_user") {
             check::text(user, "become_user", self.problems);
             defaults.become_user = Some(user.clone());
+        }
+        if let Some(host) = get("delegate_to") {
+            check::text(host, "delegate_to", self.problems);
+            defaults.delegate_to = Some(host.clone());
         }
         if let Some(environment) = get("environment") {
             check::environment(environment, self.problems);
@@ -239,10 +234,6 @@ impl Reader<'_, '_> {
         let mut actions: Vec<&Entry> = Vec::new();
         for entry in entries {
             let name = entry.key.name.as_str();
-            if NOT_YET.contains(&name) {
-                self.not_yet(&entry.key);
-                continue;
-            }
             if self.registry.find(name).is_some() || ["block", "include", "role", "meta"].contains(&name) {
                 actions.push(entry);
             }

@@ -78,7 +78,7 @@ impl Folder {
             play: step.play.clone(),
             file: step.file.clone(),
             line: step.line,
-            task: step.task.clone(),
+            task: step.delegated_to.as_ref().map_or_else(|| step.task.clone(), |host| format!("{} (on {host})", step.task)),
             item,
             is_handler: step.is_handler,
         };

@@ -151,6 +151,9 @@ fn fields(step: &Step) -> Map<String, Value> {
         fields.insert("data".into(), step.data.clone().into());
     }
     fields.insert("seconds".into(), step.time.as_secs_f64().into());
+    if let Some(host) = &step.delegated_to {
+        fields.insert("delegated_to".into(), host.as_str().into());
+    }
     if step.is_health {
         fields.insert("health".into(), true.into());
     }

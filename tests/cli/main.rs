@@ -4,6 +4,7 @@
 mod fleet;
 
 mod adhoc;
+mod delegated;
 mod faults;
 mod fetched;
 mod flights;

@@ -1,0 +1,163 @@
+//! A task that is done on another host than the one that it is for: that host is worked on by a walker of its own, with the variables of the
+//! first, and what it tells is told of the first.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::made_groups::with_hosts;
+use super::prepare::{HostPlan, plans_for};
+use super::rollback::Reversal;
+use super::step::Ready;
+use super::walk::{Halt, Walker, Work};
+use super::{Input, Shared};
+use crate::diag::Span;
+use crate::event::Outcome;
+use crate::module::NewHost;
+use crate::remote::HostFailure;
+
+/// The name of this machine, for which no inventory is needed.
+pub(super) const HERE: &str = "localhost";
+
+/// Plans for hosts that tasks were delegated to, or what is wrong with one.
+pub(super) type Plans = BTreeMap<String, Result<HostPlan, String>>;
+
+/// How to reach a host that a task is delegated to.
+pub(super) fn plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, String> {
+    let mut plans = shared.delegates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    plans.entry(name.to_owned()).or_insert_with(|| new_plan(shared, name, place)).clone()
+}
+
+fn new_plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, String> {
+    let mut new = shared.new_hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    if name == HERE {
+        // An inventory that has a host of this name wins.
+        let settings = serde_json::Map::from_iter([("connection".to_owned(), "local".into())]);
+        new.push(NewHost { name: name.to_owned(), settings, ..NewHost::default() });
+    }
+    let input: Input = with_hosts(&shared.input, &new, place);
+    if !input.inventory.hosts.contains_key(name) {
+        return Err(format!("the inventory has no host `{name}` to delegate to"));
+    }
+    let mut problems = Vec::new();
+    let plan = plans_for(&input, &[name.to_owned()], &shared.run, &mut problems).remove(name);
+    match (problems.into_iter().next(), plan) {
+        (None, Some(plan)) => Ok(plan),
+        (problem, _) => Err(problem.map_or_else(|| format!("{name} cannot be reached"), |problem| problem.message)),
+    }
+}
+
+impl Walker {
+    /// Does the step at the front on another host.
+    pub(super) async fn delegate(&mut self) -> Result<(), Halt> {
+        let Some(Work::Delegated { mut ready, to, plan }) = self.todo.pop_front() else { return Ok(()) };
+        // Whoever waits for another host keeps none locked.
+        self.release().await;
+        let mut lent = match self.lent.remove(&to) {
+            Some(lent) => lent,
+            None => Box::new(self.other(&to, *plan)),
+        };
+        let notices = self.handlers_for(&ready);
+        ready.notify.clear();
+        ready.seq = lent.seq();
+        lent.play = self.play.clone();
+        lent.results = self.results.clone();
+        (lent.facts, lent.facts_layer) = (self.facts.clone(), self.facts_layer.clone());
+        lent.series = std::mem::take(&mut self.series);
+        lent.is_rescued_outside = self.is_rescued();
+        lent.outcome = None;
+        lent.message.clear();
+        lent.todo = [Work::Ready(ready)].into();
+        let made_before = lent.made.len();
+        let ended = Box::pin(lent.walk()).await;
+        let undone: Vec<Work> = lent.todo.drain(..).collect();
+        lent.release().await;
+        self.results = lent.results.clone();
+        self.series = std::mem::take(&mut lent.series);
+        if lent.made.len() > made_before {
+            self.lent_made.push((self.made.len(), to.clone(), made_before));
+        }
+        let totals = std::mem::take(&mut lent.totals);
+        let has_changed = totals.contains_key(&Outcome::Changed);
+        for (outcome, count) in totals {
+            *self.totals.entry(outcome).or_default() += count;
+        }
+        if let Some(outcome) = lent.outcome {
+            self.worsen(outcome);
+        }
+        if has_changed {
+            let is_check = self.shared.input.options.check;
+            for at in notices {
+                self.notified.entry(at).or_default();
+                if !is_check {
+                    self.late_notices.push((self.plan.usual_user(&self.shared.input.options), at));
+                }
+            }
+        }
+        let (was_lost, message) = (lent.outcome == Some(Outcome::Unknown), std::mem::take(&mut lent.message));
+        self.lent.insert(to.clone(), lent);
+        match ended {
+            Ok(()) => Ok(()),
+            Err(Halt::Host(failure)) if was_lost || matches!(failure, HostFailure::Interrupted) => {
+                self.message = if message.is_empty() { format!("{to}: {failure}") } else { message };
+                Err(if was_lost { Halt::Failed } else { Halt::Stopped })
+            }
+            // Nothing was begun there, so this is a failure like others.
+            Err(Halt::Host(failure)) => {
+                self.lent.remove(&to);
+                self.fail_undone(undone, format!("{to}, to which it is delegated, cannot be reached: {failure}"))
+            }
+            Err(Halt::Failed) if undone.iter().any(|work| matches!(work, Work::Ready(_))) => self.fail_undone(undone, format!("{to}, to which it is delegated: {message}")),
+            Err(Halt::Failed) => self.unwind(),
+            Err(halt) => Err(halt),
+        }
+    }
+
+    fn fail_undone(&mut self, undone: Vec<Work>, message: String) -> Result<(), Halt> {
+        let Some(ready) = undone.into_iter().find_map(|work| if let Work::Ready(ready) = work { Some(ready) } else { None }) else {
+            self.message = message;
+            self.worsen(Outcome::Failed);
+            return Err(Halt::Failed);
+        };
+        self.fail_ready(*ready, message)
+    }
+
+    fn fail_ready(&mut self, ready: Ready, message: String) -> Result<(), Halt> {
+        let (bound, name) = (ready.bound, ready.name);
+        self.settle_decided(super::walk::Decided { bound, name, outcome: Outcome::Failed, message })
+    }
+
+    /// A walker for another host on behalf of this one.
+    fn other(&self, name: &str, plan: HostPlan) -> Self {
+        let plan = HostPlan { view: self.plan.view.clone(), ..plan };
+        let mut other = Self::new(self.shared.clone(), plan, name.to_owned());
+        other.for_host = Some(self.name.clone());
+        other.started = true;
+        other.next_seq = self.shared.next_lent.fetch_add(1, Ordering::SeqCst) * crate::event::LENT;
+        other
+    }
+
+    /// What the play has changed here and on the hosts that it has worked on besides, in the order in which that is undone: the host, where it
+    /// is another one, and its changes, the first one first.
+    pub(super) fn take_made(&mut self) -> Vec<(Option<String>, Vec<Reversal>)> {
+        let mut parts = Vec::new();
+        let mut own = std::mem::take(&mut self.made);
+        for (own_before, host, before) in std::mem::take(&mut self.lent_made).into_iter().rev() {
+            parts.push((None, own.split_off(own_before.min(own.len()))));
+            if let Some(lent) = self.lent.get_mut(&host) {
+                parts.push((Some(host), lent.made.split_off(before.min(lent.made.len()))));
+            }
+        }
+        parts.push((None, own));
+        parts.retain(|(_, steps)| !steps.is_empty());
+        parts
+    }
+
+    /// Takes leave of the hosts that this one has worked on besides itself.
+    pub(super) async fn give_back(&mut self) {
+        for (_, mut lent) in std::mem::take(&mut self.lent) {
+            // A host that does not answer any more is no reason to wait.
+            let _ended = tokio::time::timeout(Duration::from_secs(10), lent.hang_up()).await;
+        }
+    }
+}
