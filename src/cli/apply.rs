@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::input::{What, input};
 use super::options::Common;
+use super::reports::Reporting;
 use super::runner::{self, Note};
 use super::saved;
 use crate::diag::Diagnostic;
@@ -38,6 +39,8 @@ pub struct Choice {
     pub detailed_exitcode: bool,
     #[command(flatten)]
     pub common: Common,
+    #[command(flatten)]
+    pub reporting: Reporting,
 }
 
 #[derive(Args)]
@@ -112,14 +115,29 @@ impl Plan {
 
 /// Without a note for the journal it is a check.
 fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<u8> {
-    let (mut input, problems, common, diff) = read(choice, command)?;
+    let (playbooks, reporting) = (choice.playbooks.clone(), choice.reporting.clone());
+    let (mut input, problems, mut common, diff) = read(choice, command)?;
     input.options.check = note.is_none();
     input.options.done = done;
-    runner::run(input, problems, &common.show, diff, note)
+    common.show.quiet |= reporting.cron;
+    let splay = reporting.splay();
+    let reports = match reporting.begin(&input, &playbooks)? {
+        Ok(reports) => reports,
+        Err(exit) => return Ok(exit),
+    };
+    if let Some(pause) = splay.filter(|_| !crate::diag::any_error(&problems)) {
+        // A signal ends it at once: nothing has begun.
+        std::thread::sleep(pause);
+    }
+    let exit = runner::run_heard(input, problems, &common.show, diff, note, Some(reports.listener()))?;
+    Ok(reports.finish(exit))
 }
 
 /// Everything that a run is made from, with what is wrong with it, how to show it, and whether with diffs.
 fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Common, bool)> {
+    if choice.reporting.cron && (choice.common.ask_pass || choice.common.ask_become_pass) {
+        anyhow::bail!("`--cron` asks nobody, so `-k` and `-K` cannot be answered; name a file with `--password-file` or `--become-password-file`");
+    }
     let mut problems = Vec::new();
     let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
     input.options.tags = choice.tags;
@@ -127,5 +145,6 @@ fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Common
     input.options.start_at_task = choice.start_at_task;
     input.options.step_limit = choice.timeout.map(std::time::Duration::from_secs);
     input.options.detailed_exit = choice.detailed_exitcode;
+    input.options.wait_lock = choice.reporting.wait_lock.unwrap_or_default();
     Ok((input, problems, choice.common, choice.diff))
 }

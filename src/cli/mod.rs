@@ -11,6 +11,7 @@ mod manual;
 mod options;
 mod passphrases;
 mod ping;
+mod reports;
 mod resolve;
 mod rollback;
 mod runner;
@@ -27,6 +28,7 @@ pub use options::Common;
 /// Exit codes that do not come from a run.
 pub(crate) const BAD_INPUT: u8 = 1;
 pub(crate) const NO_HOST: u8 = 3;
+pub(crate) const LOCKED: u8 = 8;
 
 /// Change live servers over SSH, with nothing installed on them.
 #[derive(Parser)]

@@ -20,6 +20,8 @@ const LEASE: Duration = Duration::from_secs(90);
 pub(super) const LOCK_LOST: i32 = 8;
 /// Before a lock that this very run holds through another name of the machine is asked for again.
 const OWN_LOCK_PAUSE: Duration = Duration::from_millis(200);
+/// The same for one that another run holds.
+const OTHERS_LOCK_PAUSE: Duration = Duration::from_secs(1);
 
 /// The frame that asks a step's question, unless there is nothing to ask.
 pub(super) fn question_frame(ready: &Ready) -> Option<Frame> {
@@ -241,17 +243,22 @@ impl Walker {
         self.shell(user, &[]).await?;
         let ahead: Vec<Frame> = self.uploads.iter().filter(|(of, _)| of == user).map(|(_, path)| leftover(path)).collect();
         let first = ahead.len() + 1;
+        let begun = std::time::Instant::now();
         frames.splice(0..0, std::iter::once(self.lock_frame(false)).chain(ahead));
         let (lock, mut results) = loop {
             let mut results = self.fly(user, &frames).await?;
             let lock = results.drain(..first).next();
             let Some(lock) = lock else { return Err(self.not_begun(user)) };
             // Two names of one machine in the same run take turns.
-            let is_our_own = matches!(&lock.outcome, Came::Lock { state: Lock::Held, text } if holder(text) == self.shared.run.as_bytes());
-            if !is_our_own {
+            let (is_held, is_our_own) = match &lock.outcome {
+                Came::Lock { state: Lock::Held, text } => (true, holder(text) == self.shared.run.as_bytes()),
+                _ => (false, false),
+            };
+            let may_wait = is_our_own || is_held && begun.elapsed() < self.shared.input.options.wait_lock;
+            if !may_wait {
                 break (lock, results);
             }
-            self.rest(OWN_LOCK_PAUSE).await?;
+            self.rest(if is_our_own { OWN_LOCK_PAUSE } else { OTHERS_LOCK_PAUSE }).await?;
         };
         match lock.outcome {
             Came::Lock { state: Lock::Ours, .. } => Ok(results),

@@ -78,6 +78,8 @@ pub struct Options {
     pub step_limit: Option<Duration>,
     /// How long a host is asked again whose contact was lost amid changes.
     pub resolve_limit: Duration,
+    /// How long to wait for a host that another run works on.
+    pub wait_lock: Duration,
     /// A check ends with 2 when something would change.
     pub detailed_exit: bool,
     /// A check tells everything that making its steps later needs.

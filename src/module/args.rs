@@ -149,7 +149,8 @@ impl Mode {
 }
 
 impl Clause {
-    fn parse(text: &str) -> Option<Self> {
+    /// `30s`, `1h30m`, or seconds.
+    pub fn parse(text: &str) -> Option<Self> {
         let at = text.find(['+', '-', '='])?;
         let (who, rest) = text.split_at(at);
         let operator = rest.chars().next()?;
@@ -245,7 +246,8 @@ impl JsonSchema for Mode {
 pub struct Lasting(pub Duration);
 
 impl Lasting {
-    fn parse(text: &str) -> Option<Self> {
+    /// `30s`, `1h30m`, or seconds.
+    pub fn parse(text: &str) -> Option<Self> {
         let mut rest = text.trim();
         let mut total = Duration::ZERO;
         if rest.is_empty() {

@@ -3,8 +3,10 @@
 mod fold;
 mod human;
 mod json;
+mod junit;
 mod outputs;
 mod progress;
+mod prom;
 mod safe;
 mod why;
 
@@ -14,8 +16,10 @@ use crate::event::Event;
 
 pub use human::Human;
 pub use json::{Json, JsonLines};
+pub use junit::Junit;
 pub use outputs::{Form, OutputView, Outputs};
 pub use progress::Progress;
+pub use prom::Prom;
 pub use safe::safe;
 pub use why::Why;
 

@@ -15,6 +15,7 @@ mod logins;
 mod look;
 mod meetings;
 mod outcomes;
+mod reports;
 mod rollback;
 mod rollouts;
 mod saved;
