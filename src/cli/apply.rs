@@ -120,6 +120,7 @@ fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<
     input.options.check = note.is_none();
     input.options.done = done;
     common.show.quiet |= reporting.cron;
+    input.options.holds = super::holds::Holds::read()?.for_a_run();
     let splay = reporting.splay();
     let reports = match reporting.begin(&input, &playbooks)? {
         Ok(reports) => reports,
@@ -134,7 +135,7 @@ fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<
 }
 
 /// Everything that a run is made from, with what is wrong with it, how to show it, and whether with diffs.
-fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Common, bool)> {
+pub fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Common, bool)> {
     if choice.reporting.cron && (choice.common.ask_pass || choice.common.ask_become_pass) {
         anyhow::bail!("`--cron` asks nobody, so `-k` and `-K` cannot be answered; name a file with `--password-file` or `--become-password-file`");
     }

@@ -42,7 +42,7 @@ pub struct History {
 impl History {
     pub fn run(self) -> Result<u8> {
         let archive = Archive::open(&runner::journal_path())?;
-        let since = self.since.as_deref().map(time).transpose()?;
+        let since = self.since.as_deref().map(time_since).transpose()?;
         let filter = Filter { host: self.host, playbook: self.playbook, who: self.user, since, limit: self.limit };
         let runs = archive.runs(&filter)?;
         if self.show.output != OutputForm::Human {
@@ -89,7 +89,10 @@ fn minute(time: &str) -> String {
 }
 
 /// The text that times of the journal are compared with.
-fn time(text: &str) -> Result<String> {
+///
+/// # Errors
+/// When it is no time.
+pub fn time_since(text: &str) -> Result<String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = &text[digits.len()..];
     let seconds = match (digits.parse::<u64>(), unit) {
@@ -354,7 +357,7 @@ impl Keeping {
                 }
             },
             Work::Prune { before } => {
-                let count = archive.prune(&time(&before)?)?;
+                let count = archive.prune(&time_since(&before)?)?;
                 say(&format!("{count} runs are forgotten"));
                 Ok(0)
             }

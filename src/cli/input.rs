@@ -24,6 +24,12 @@ pub enum What {
     Text(String),
 }
 
+/// Who runs this: `ann@laptop pid 4711`.
+pub fn who() -> String {
+    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    format!("{}@{host} pid {}", local_user(), std::process::id())
+}
+
 /// Reads everything that a run needs. All problems with files go to `problems`.
 ///
 /// # Errors
@@ -74,8 +80,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         resolve_limit: Duration::from_secs(common.resolve_timeout),
         ..Options::default()
     };
-    let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let who = format!("{local_user}@{host} pid {}", std::process::id());
+    let who = who();
     Ok(Input { playbooks: Arc::new(playbooks), inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config: Arc::new(ssh_config), reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, who })
 }
 

@@ -3,7 +3,9 @@
 mod adhoc;
 mod apply;
 mod check;
+mod drift;
 mod history;
+mod holds;
 mod hostkeys;
 mod input;
 mod inventory;
@@ -44,6 +46,10 @@ enum Command {
     Apply(apply::Apply),
     /// Show what would change, and change nothing.
     Plan(apply::Plan),
+    /// Say what differs from the playbooks, on which hosts, and who did it; ends with 2 when something does.
+    Drift(Box<drift::Drift>),
+    /// Leave a path on a host as it is for a while.
+    Hold(holds::Hold),
     /// Validate playbooks and inventory without contacting any host.
     Check(check::Check),
     /// Undo the changes of a run, each only where nobody has changed it since.
@@ -106,6 +112,8 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     let result = match arguments.command {
         Command::Apply(apply) => apply.run(),
         Command::Plan(plan) => plan.run(),
+        Command::Drift(drift) => drift.run(),
+        Command::Hold(hold) => hold.run(),
         Command::Check(check) => check.run(),
         Command::Rollback(rollback) => rollback.run(),
         Command::Resume(resume) => resume.run(),

@@ -99,23 +99,32 @@ pub type Listener = Box<dyn FnMut(&Event) + Send>;
 /// Why it cannot be used.
 pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result<Option<Arc<Journal>>> {
     let Some(note) = note else { return Ok(None) };
-    let opening = journal::Opening {
+    let mut opening = opening(input, run, &note.reason);
+    opening.undoes = note.undoes;
+    if let Some(arguments) = note.arguments {
+        opening.arguments = arguments;
+    }
+    let journal = Arc::new(Journal::begin(&journal_path(), opening)?);
+    input.memory = Some(journal.clone());
+    Ok(Some(journal))
+}
+
+/// What is known of a run when it begins.
+pub fn opening(input: &Input, run: &str, reason: &str) -> journal::Opening {
+    journal::Opening {
         id: run.to_owned(),
         command: input.options.command.clone(),
         started: jiff::Timestamp::now().to_string(),
         ended: None,
         who: input.who.clone(),
-        reason: note.reason,
-        arguments: note.arguments.unwrap_or_else(|| std::env::args().skip(1).collect()),
+        reason: reason.to_owned(),
+        arguments: std::env::args().skip(1).collect(),
         files: files_of(input),
-        undoes: note.undoes,
+        undoes: None,
         exit: None,
         seconds: 0.0,
         totals: serde_json::Map::new(),
-    };
-    let journal = Arc::new(Journal::begin(&journal_path(), opening)?);
-    input.memory = Some(journal.clone());
-    Ok(Some(journal))
+    }
 }
 
 /// The files that a run is made from, with their SHA-256.

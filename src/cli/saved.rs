@@ -71,8 +71,8 @@ impl Gathered {
             (None, _) => return,
         };
         let steps = self.hosts.entry(step.host.clone()).or_default();
-        let subject = engine::subject(&pin.record);
-        if pin.deed.is_some() && !pin.record.probe.0.is_empty() && steps.iter().any(|one| one.pin.deed.is_some() && engine::subject(&one.pin.record) == subject) {
+        let subject = pin.record.subject();
+        if pin.deed.is_some() && !pin.record.probe.0.is_empty() && steps.iter().any(|one| one.pin.deed.is_some() && one.pin.record.subject() == subject) {
             return leave_out("an earlier step of the plan changes the same thing");
         }
         steps.push(PlannedStep {

@@ -20,7 +20,7 @@ pub use node::{Entry, Key, Kind, Node, parse};
 pub use suggest::nearest;
 
 /// Names one source text in a [`Sources`] collection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct SourceId(u32);
 
 /// A place in a source text: which text, and the bytes of it.

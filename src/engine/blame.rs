@@ -12,7 +12,7 @@ use super::step::UserKey;
 use super::walk::{Halt, Walker};
 use crate::event::Event;
 use crate::module::diff;
-use crate::remote::{Frame, Outcome as Came, Stop, Verb};
+use crate::remote::{Frame, Library, Outcome as Came, Stop, Verb};
 use crate::shell::{Script, escaped, unescaped};
 
 /// So many bytes of a file are compared.
@@ -112,8 +112,13 @@ async fn told(walker: &mut Walker, user: &UserKey, path: &str, diffs: bool) -> R
 
 /// The answers to some questions; what fails has said nothing.
 async fn ask(walker: &mut Walker, user: &UserKey, questions: Vec<Script>) -> Result<Vec<Vec<u8>>, Halt> {
+    ask_with(walker, user, questions, &[]).await
+}
+
+/// As [`ask`], with shell functions.
+pub(super) async fn ask_with(walker: &mut Walker, user: &UserKey, questions: Vec<Script>, libraries: &[&'static Library]) -> Result<Vec<Vec<u8>>, Halt> {
     let frames: Vec<Frame> =
-        questions.into_iter().map(|script| Frame { seq: walker.seq(), verb: Verb::Probe(script), libraries: Vec::new(), limit: Duration::from_secs(60) }).collect();
+        questions.into_iter().map(|script| Frame { seq: walker.seq(), verb: Verb::Probe(script), libraries: libraries.to_vec(), limit: Duration::from_secs(60) }).collect();
     let mut answers = Vec::new();
     for result in walker.fly(user, &frames).await? {
         match result.outcome {

@@ -340,6 +340,17 @@ impl Walker {
         ready.check_mode.unwrap_or(self.shared.input.options.check)
     }
 
+    /// Why a path is left as it is, where somebody holds it.
+    fn held(&self, ready: &Ready) -> Option<&str> {
+        let holds = &self.shared.input.options.holds;
+        if holds.is_empty() {
+            return None;
+        }
+        let path = super::record::path(ready)?;
+        let glob = |pattern: &String, text: &str| crate::shell::glob(pattern.as_bytes(), text.as_bytes());
+        holds.iter().find(|(host, held, _)| glob(host, &self.name) && glob(held, &path)).map(|(.., why)| why.as_str())
+    }
+
     pub(super) fn judge(&self, ready: &Ready, changes_before: bool) -> Judged {
         if !ready.open_conditions.is_empty() {
             let scope = self.scope(&ready.bound, Vec::new());
@@ -400,6 +411,10 @@ impl Walker {
                     ending = ending.with_answer(answer);
                 }
                 Judged::InPlace(Box::new(ending))
+            }
+            Ok(Verdict::Differs(change)) if self.held(ready).is_some() => {
+                let held = self.held(ready).unwrap_or_default().to_owned();
+                Judged::InPlace(Box::new(Ending::new(Outcome::Skipped).change(&Change { report: Report::default(), ..*change }).message(held)))
             }
             Ok(Verdict::Differs(change)) if change.download.is_some() => Judged::Download(change),
             Ok(Verdict::Differs(change)) if is_check => {

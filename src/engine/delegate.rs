@@ -29,14 +29,9 @@ pub(super) fn plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan
 }
 
 fn new_plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, String> {
-    let mut new = shared.new_hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    if name == HERE {
-        // An inventory that has a host of this name wins.
-        let settings = serde_json::Map::from_iter([("connection".to_owned(), "local".into())]);
-        new.push(NewHost { name: name.to_owned(), settings, ..NewHost::default() });
-    }
+    let new = shared.new_hosts.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     let input: Input = with_hosts(&shared.input, &new, place);
-    if !input.inventory.hosts.contains_key(name) {
+    if name != HERE && !input.inventory.hosts.contains_key(name) {
         return Err(format!("the inventory has no host `{name}` to delegate to"));
     }
     let mut problems = Vec::new();
@@ -45,6 +40,14 @@ fn new_plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, Strin
         (None, Some(plan)) => Ok(plan),
         (problem, _) => Err(problem.map_or_else(|| format!("{name} cannot be reached"), |problem| problem.message)),
     }
+}
+
+/// With a host for this machine, unless the inventory has one of that name.
+pub(super) fn with_this_machine(input: &Input) -> Input {
+    let settings = serde_json::Map::from_iter([("connection".to_owned(), "local".into())]);
+    let here = NewHost { name: HERE.to_owned(), settings, ..NewHost::default() };
+    let place = Span { source: crate::diag::SourceId::default(), bytes: 0..0 };
+    with_hosts(input, &[here], &place)
 }
 
 impl Walker {

@@ -9,6 +9,7 @@ mod blame;
 mod commit;
 mod confirm;
 mod delegate;
+mod evidence;
 mod facts;
 mod fetch;
 mod handlers;
@@ -52,13 +53,14 @@ use crate::ssh_config::SshConfig;
 use crate::template::Layer;
 
 pub use blame::{Told, blame};
+pub use evidence::{Evidence, Told as Testimony, evidence};
 pub use facts::COLLECTORS;
 pub use fetch::{Fetch, fetch};
 pub use look::{Looked, ShownKey, Standing, look, ways, why};
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};
 pub use resolve::{Finding, Found, OpenStep, resolve};
-pub use rollback::{Reversal, in_order, roll_back, subject};
+pub use rollback::{Reversal, in_order, roll_back};
 pub use schedule::execute;
 pub use scope::host_scope;
 
@@ -80,6 +82,8 @@ pub struct Options {
     pub resolve_limit: Duration,
     /// How long to wait for a host that another run works on.
     pub wait_lock: Duration,
+    /// Paths that are left as they are: patterns of host and path, and what to say of them.
+    pub holds: Vec<(String, String, String)>,
     /// A check ends with 2 when something would change.
     pub detailed_exit: bool,
     /// A check tells everything that making its steps later needs.

@@ -119,6 +119,10 @@ pub(super) fn late_plans(input: &Input, play: &Play, names: &[String], run: &str
 
 /// How to reach hosts that no play names. All problems go to `problems`.
 pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<Diagnostic>) -> BTreeMap<String, HostPlan> {
+    // This machine needs no inventory.
+    if names.iter().any(|name| name == super::delegate::HERE) && !input.inventory.hosts.contains_key(super::delegate::HERE) {
+        return plans_for(&super::delegate::with_this_machine(input), names, run, problems);
+    }
     let (known, gone): (Vec<&String>, Vec<&String>) = names.iter().partition(|name| input.inventory.hosts.contains_key(*name));
     for name in gone {
         let message = format!("the inventory has no host `{name}` any more");

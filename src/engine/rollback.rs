@@ -335,7 +335,7 @@ impl Undoing {
         let mut asked: Vec<(String, usize)> = Vec::new();
         let mut questions: Vec<Option<usize>> = Vec::new();
         for step in steps {
-            let subject = subject(&step.record);
+            let subject = step.record.subject();
             if step.record.after.is_none() || step.is_late() || asked.iter().any(|(known, _)| *known == subject) {
                 questions.push(None);
                 continue;
@@ -396,17 +396,6 @@ fn undone(step: &Reversal) -> String {
 fn edit(step: &Reversal, now: &[u8]) -> String {
     let left = step.record.after.as_ref().map(|seen| seen.stdout.0.as_slice());
     crate::module::diff::unified("what the host answers", left, Some(now))
-}
-
-/// What a change is about: the path of a file, else the whole question.
-pub fn subject(record: &Record) -> String {
-    if let Some(path) = &record.path {
-        return path.clone();
-    }
-    // The ways between two states of a file name it first.
-    let undo = String::from_utf8_lossy(&record.undo.script.0).into_owned();
-    let path = undo.strip_prefix("file_").and_then(|call| call.split_once(" '")).and_then(|(_, rest)| rest.split_once('\''));
-    path.map_or_else(|| String::from_utf8_lossy(&record.probe.0).into_owned(), |(path, _)| path.to_owned())
 }
 
 pub(super) fn script(bytes: &Bytes) -> Script {

@@ -51,6 +51,19 @@ pub struct Record {
     pub limit_seconds: u64,
 }
 
+impl Record {
+    /// What a change is about: the path of a file, else the whole question.
+    pub fn subject(&self) -> String {
+        if let Some(path) = &self.path {
+            return path.clone();
+        }
+        // The ways between two states of a file name it first.
+        let undo = String::from_utf8_lossy(&self.undo.script.0).into_owned();
+        let path = undo.strip_prefix("file_").and_then(|call| call.split_once(" '")).and_then(|(_, rest)| rest.split_once('\''));
+        path.map_or_else(|| String::from_utf8_lossy(&self.probe.0).into_owned(), |(path, _)| path.to_owned())
+    }
+}
+
 /// A step as it was planned, with the answer that the verdict was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pin {

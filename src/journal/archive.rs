@@ -161,6 +161,26 @@ impl Archive {
         Ok(steps.into_iter().filter(|step| !step.is_open() && step.record.as_ref().is_some_and(|record| is_about(record, path))).collect())
     }
 
+    /// The last change of this journal that was about the same thing on a host, unless it has been undone.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn last_of(&self, host: &str, record: &crate::event::Record) -> Result<Option<Step>> {
+        let subject = record.subject();
+        let steps = self.select(&format!("{STEP} WHERE host = ?1 AND record IS NOT NULL AND undone_by IS NULL ORDER BY number DESC"), params![host])?;
+        Ok(steps.into_iter().find(|step| !step.is_open() && step.record.as_ref().is_some_and(|known| known.subject() == subject)))
+    }
+
+    /// What checks before this time have found to differ: host, file, task and item, parted by U+001F.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn drift_before(&self, time: &str) -> Result<std::collections::BTreeSet<String>> {
+        let query = format!("{STEP} WHERE time < ?1 AND outcome = 'changed' AND record IS NULL AND run IN (SELECT id FROM runs WHERE json_extract(facts, '$.command') = 'drift')");
+        let steps = self.select(&query, params![time])?;
+        Ok(steps.into_iter().map(|step| format!("{}\u{1f}{}\u{1f}{}\u{1f}{}", step.host, step.file, step.task, step.item.as_ref().map(ToString::to_string).unwrap_or_default())).collect())
+    }
+
     fn select(&self, query: &str, parameters: &[&dyn rusqlite::ToSql]) -> Result<Vec<Step>> {
         let mut statement = self.connection.prepare(query)?;
         let mut rows = statement.query(parameters)?;

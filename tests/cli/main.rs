@@ -5,6 +5,7 @@ mod fleet;
 
 mod adhoc;
 mod delegated;
+mod drift;
 mod faults;
 mod fetched;
 mod flights;
@@ -52,6 +53,12 @@ fn mutate(fleet: &Fleet, words: &[&str]) -> Command {
     command.arg(first).arg("-i").arg(&fleet.inventory).args(rest);
     command.env_clear().env("HOME", home).env("PATH", "/usr/local/bin:/usr/bin:/bin").stdin(Stdio::null());
     command
+}
+
+/// The program without an inventory, with the same home folder: what it says, and how it ends.
+fn alone(fleet: &Fleet, words: &[&str]) -> (i32, String) {
+    let output = Command::new(program()).args(words).env_clear().env("HOME", fleet.folder.path().join("controller")).output().expect("the program runs");
+    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
 }
 
 /// What a run came to.

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use super::{Fleet, Ran, apply, apply_file, mutate, one, read, two};
+use super::{alone, Fleet, Ran, apply, apply_file, mutate, one, read, two};
 
 /// Runs `mutate rollback` with these words and reads its JSON.
 fn rollback(fleet: &Fleet, words: &[&str]) -> Ran {
@@ -13,12 +13,6 @@ fn rollback(fleet: &Fleet, words: &[&str]) -> Ran {
 }
 
 /// Runs a command that needs no inventory, and gives what it says.
-fn said(fleet: &Fleet, words: &[&str]) -> (i32, String) {
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mutate"));
-    let output = command.args(words).env_clear().env("HOME", fleet.folder.path().join("controller")).output().expect("the program runs");
-    (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
-}
-
 /// Everything below a folder but mutate's own state: names, kinds, modes, contents, links, extended attributes; of files
 /// and links the time, too.
 fn snapshot(folder: &Path) -> Vec<String> {
@@ -89,7 +83,7 @@ fn a_run_is_undone_and_the_undoing_too() {
     assert_eq!(again.exit, 0, "{} {}", again.document, again.stderr);
     assert_eq!(without_times(&snapshot(&home)), without_times(&after));
     // What has been undone is not undone twice.
-    let first = said(&fleet, &["history", "--output", "json"]).1;
+    let first = alone(&fleet, &["history", "--output", "json"]).1;
     let history: serde_json::Value = serde_json::from_str(&first).expect("JSON");
     let runs = history["runs"].as_array().expect("runs");
     assert_eq!(runs.len(), 3, "{history}");
@@ -113,7 +107,7 @@ fn what_somebody_has_edited_since_is_left_alone() {
     assert_eq!(std::fs::read_to_string(home.join("old")).expect("a file"), "mine");
     assert!(home.join("gone/x").exists(), "the others are undone all the same");
     // The first run again, whose rest has not been undone yet.
-    let history: serde_json::Value = serde_json::from_str(&said(&fleet, &["history", "--output", "json"]).1).expect("JSON");
+    let history: serde_json::Value = serde_json::from_str(&alone(&fleet, &["history", "--output", "json"]).1).expect("JSON");
     let first = history["runs"][1]["id"].as_str().expect("a name").to_owned();
     let forced = rollback(&fleet, &[&first, "--force"]);
     assert_eq!(forced.outcomes("alpha"), ["changed", "changed"], "{}", forced.document);
@@ -136,23 +130,23 @@ fn the_journal_knows_who_changed_what() {
     laid_out(&fleet);
     assert_eq!(apply(&fleet, SITE, &["--reason", "ticket 42"]).exit, 0);
     let path = fleet.host("alpha").home.join("old").display().to_string();
-    let (_, blame) = said(&fleet, &["blame", "alpha", &path, "-D"]);
+    let (_, blame) = alone(&fleet, &["blame", "alpha", &path, "-D"]);
     assert!(blame.contains("ticket 42") && blame.contains("+two") && blame.contains("line ("), "{blame}");
-    let (_, history) = said(&fleet, &["history", "--host", "alpha"]);
+    let (_, history) = alone(&fleet, &["history", "--host", "alpha"]);
     assert!(history.contains("play.toml") && history.contains("ticket 42"), "{history}");
     // The inventory is no playbook.
     let inventory = fleet.inventory.display().to_string();
     assert!(!history.contains(&inventory), "{history}");
-    assert!(said(&fleet, &["history", "--host", "beta"]).1.contains("no run fits"));
+    assert!(alone(&fleet, &["history", "--host", "beta"]).1.contains("no run fits"));
     let run = history.split_whitespace().next().expect("a name").to_owned();
-    let (_, shown) = said(&fleet, &["show", &run[20..], "-D"]);
+    let (_, shown) = alone(&fleet, &["show", &run[20..], "-D"]);
     assert!(shown.contains("changed      gone") && shown.contains("+two") && shown.contains("recap (1 host"), "{shown}");
     // A run in which nothing changes is remembered, but none of its steps.
     let folder = "hosts = 'all'\n[[task]]\nname = 'folder'\nfile = { path = '~/d/e', state = 'directory', mode = '0750' }\n";
     let idle = apply(&fleet, folder, &[]);
     assert_eq!(idle.document["totals"]["changed"], 0);
-    assert!(!said(&fleet, &["show", idle.document["run"].as_str().expect("a name")]).1.contains("folder"));
-    let second: serde_json::Value = serde_json::from_str(&said(&fleet, &["history", "--output", "json"]).1).expect("JSON");
+    assert!(!alone(&fleet, &["show", idle.document["run"].as_str().expect("a name")]).1.contains("folder"));
+    let second: serde_json::Value = serde_json::from_str(&alone(&fleet, &["history", "--output", "json"]).1).expect("JSON");
     assert_eq!(second["runs"].as_array().map(Vec::len), Some(2));
 }
 
@@ -162,13 +156,13 @@ fn a_journal_that_somebody_has_written_into_is_found_out() {
     laid_out(&fleet);
     assert_eq!(apply(&fleet, SITE, &[]).exit, 0);
     assert_eq!(apply(&fleet, SITE, &[]).exit, 0);
-    assert_eq!(said(&fleet, &["audit"]).0, 0);
+    assert_eq!(alone(&fleet, &["audit"]).0, 0);
     let path = fleet.folder.path().join("controller/.local/state/mutate/journal.db");
     assert_eq!(path.metadata().expect("a journal").permissions().mode() & 0o777, 0o600);
     let journal = rusqlite::Connection::open(&path).expect("the journal opens");
     journal.execute("UPDATE steps SET facts = replace(facts, 'folder', 'nothing')", []).expect("a forgery");
     drop(journal);
-    let (exit, text) = said(&fleet, &["audit"]);
+    let (exit, text) = alone(&fleet, &["audit"]);
     assert_eq!(exit, 4, "{text}");
 }
 
@@ -304,7 +298,7 @@ fn a_run_that_was_killed_is_settled_and_continued() {
     }
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
-    let (_, history) = said(&fleet, &["history"]);
+    let (_, history) = alone(&fleet, &["history"]);
     assert!(history.contains("never ended"), "{history}");
     let run = history.split_whitespace().next().expect("a name").to_owned();
     let resolve = || {
@@ -320,9 +314,9 @@ fn a_run_that_was_killed_is_settled_and_continued() {
     // What has begun is finished by the host.
     std::thread::sleep(std::time::Duration::from_millis(3500));
     assert_eq!(resolve(), (Some(0), owned(&[("slow", "changed"), ("last", "cancelled")])));
-    let (_, history) = said(&fleet, &["history"]);
+    let (_, history) = alone(&fleet, &["history"]);
     assert!(history.contains("exit 7, changed=2 failed=0"), "{history}");
-    assert_eq!(said(&fleet, &["audit"]).0, 0);
+    assert_eq!(alone(&fleet, &["audit"]).0, 0);
     // The run goes on where it was.
     let resumed = std::process::Command::new(env!("CARGO_BIN_EXE_mutate")).args(["resume", &run]).env_clear().env("HOME", fleet.folder.path().join("controller")).env("PATH", "/usr/bin:/bin").output().expect("it runs");
     assert_eq!(resumed.status.code(), Some(0), "{}", String::from_utf8_lossy(&resumed.stderr));
