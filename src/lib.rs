@@ -26,3 +26,4 @@ pub mod diag;
 pub mod secret;
 pub mod shell;
 pub mod ssh_config;
+pub mod vault;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms by floor; imports go down.
 const FLOORS: &[&[&str]] = &[
-    &["diag", "secret", "shell", "ssh_config"],
+    &["diag", "secret", "shell", "ssh_config", "vault"],
     &["inventory", "module", "remote", "template"],
     &["event", "modules", "playbook"],
     &["engine", "journal", "render"],
@@ -16,6 +16,9 @@ const FLOORS: &[&[&str]] = &[
 const SAME_FLOOR: &[(&str, &str)] = &[
     // Files are read with bounds.
     ("ssh_config", "diag"),
+    // What is decrypted is hidden, and files are read with bounds.
+    ("vault", "secret"),
+    ("vault", "diag"),
     // `Host` lines hold patterns.
     ("ssh_config", "shell"),
     // Settings and arguments share their types.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::options::Common;
-use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse, read_source};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Sources, Span, parse};
 use crate::engine::{Input, Login, Options};
 use crate::inventory;
 use crate::module::Registry;
@@ -17,11 +17,40 @@ use crate::remote::{Keyring, Reach};
 use crate::secret::{Secret, secret_of_file};
 use crate::ssh_config::{Choice, SshConfig};
 use crate::template::Layer;
+use crate::vault;
 
 /// What is run: files, or a playbook made from the command line.
 pub enum What {
     Files(Vec<PathBuf>),
     Text(String),
+}
+
+/// Says with which keys secrets are opened, should there be any: those that were named, or the usual ones.
+pub fn keys_of(named: &[PathBuf], home: &std::path::Path) {
+    let (named, home) = (named.to_vec(), home.to_owned());
+    vault::keys_from(Box::new(move || identities(&named, &home)));
+}
+
+/// The keys of this user.
+///
+/// # Errors
+/// Which of those that were named cannot be used.
+pub fn identities(named: &[PathBuf], home: &std::path::Path) -> Result<vault::Identities> {
+    let ask: vault::Ask = Box::new(|prompt| {
+        use std::io::IsTerminal as _;
+        let can_ask = super::stderr_is_terminal() && std::io::stdin().is_terminal();
+        if can_ask { rpassword::prompt_password(prompt).ok().filter(|answer| !answer.is_empty()).map(Secret::new) } else { None }
+    });
+    let by_environment: Vec<PathBuf> = std::env::var_os("MUTATE_IDENTITY").map(|paths| std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect()).unwrap_or_default();
+    let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".config"));
+    let identities = match (named, by_environment.as_slice()) {
+        ([], []) => vault::Identities::of_usual(&vault::usual_identities(home, &configuration), ask),
+        ([], paths) | (paths, _) => vault::Identities::load(paths, ask)?,
+    };
+    for warning in &identities.warnings {
+        super::complain(&format!("warning: {warning}"));
+    }
+    Ok(identities)
 }
 
 /// Who runs this: `ann@laptop pid 4711`.
@@ -37,6 +66,7 @@ pub fn who() -> String {
 pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diagnostic>) -> Result<Input> {
     let mut sources = Sources::default();
     let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
+    keys_of(&common.identity, &home);
     let inventories = inventories(common, problems);
     let inventory = inventory::load(&inventories, &mut sources, problems);
     let extra = extra_variables(&common.extra_vars, &mut sources, problems);
@@ -198,17 +228,18 @@ fn extra_variables(arguments: &[String], sources: &mut Sources, problems: &mut V
 }
 
 fn variables_of_file(path: &str, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Option<Node> {
-    match read_source(std::path::Path::new(path)) {
-        Ok(text) => {
-            let source = sources.add(path, text.as_str());
-            let span = Span { source, bytes: 0..text.len() };
-            if path.ends_with(".json") {
-                return json_table(&text, &span, problems);
-            }
-            if path.ends_with(".yaml") || path.ends_with(".yml") {
-                return yaml_table(&text, &span, problems);
-            }
-            Some(parse(source, &text, problems))
+    match vault::read_source(std::path::Path::new(path)) {
+        Ok(read) => {
+            let source = sources.add(path, read.shown);
+            let span = Span { source, bytes: 0..read.text.len() };
+            let plain_name = path.strip_suffix(".age").unwrap_or(path);
+            let mut table = match () {
+                () if plain_name.ends_with(".json") => json_table(&read.text, &span, problems)?,
+                () if plain_name.ends_with(".yaml") || plain_name.ends_with(".yml") => yaml_table(&read.text, &span, problems)?,
+                () => parse(source, &read.text, problems),
+            };
+            vault::unseal(&mut table, read.is_secret, problems);
+            Some(table)
         }
         Err(reason) => {
             problems.push(Diagnostic::general("read", format!("`-e @{path}`: {reason}")));

@@ -18,6 +18,7 @@ mod resolve;
 mod rollback;
 mod runner;
 mod saved;
+mod secrets;
 mod unlock;
 
 use std::io::IsTerminal as _;
@@ -89,6 +90,8 @@ enum Command {
     Facts(ping::Facts),
     /// Show what mutate understood of the inventory.
     Inventory(inventory::Inventory),
+    /// Encrypt variables for those who may read them: make keys, edit, encrypt, decrypt, view, rekey.
+    Secret(secrets::Secrets),
     /// List the modules, or show the manual of one.
     Modules(manual::Modules),
 }
@@ -133,6 +136,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Unlock(unlock) => unlock.run(),
         Command::Facts(facts) => facts.run(),
         Command::Inventory(inventory) => inventory.run(),
+        Command::Secret(secrets) => secrets.run(),
         Command::Modules(modules) => modules.run(),
     };
     match result {
@@ -165,13 +169,13 @@ fn raise_file_limit() {
 /// A line on stderr.
 #[expect(clippy::print_stderr, reason = "this room has the terminal")]
 pub(crate) fn complain(text: &str) {
-    eprintln!("{}", text.trim_end());
+    eprintln!("{}", crate::secret::without_hidden(text.trim_end()));
 }
 
 /// Text on stdout; a reader that has gone away is no error.
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
-    let _gone = writeln!(std::io::stdout(), "{}", text.trim_end());
+    let _gone = writeln!(std::io::stdout(), "{}", crate::secret::without_hidden(text.trim_end()));
 }
 
 /// `NO_COLOR` wins over `CLICOLOR_FORCE`, that over `CLICOLOR`, that over whether it is a terminal.

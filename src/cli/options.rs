@@ -20,6 +20,11 @@ pub struct Common {
     #[arg(short = 'e', long = "extra-vars", value_name = "VARS", help_heading = "Hosts")]
     pub extra_vars: Vec<String>,
 
+    /// Private key that opens encrypted variables: an age identity or an SSH key. May be given several times. Left out: `MUTATE_IDENTITY`,
+    /// the key that `mutate secret init` makes, or the SSH keys in `~/.ssh`.
+    #[arg(long, value_name = "FILE", help_heading = "Hosts")]
+    pub identity: Vec<PathBuf>,
+
     /// User to log in as.
     #[arg(short = 'u', long, value_name = "NAME", help_heading = "Connection")]
     pub user: Option<String>,

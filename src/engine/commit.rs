@@ -462,7 +462,7 @@ impl Walker {
             _ => change.expect.clone(),
         };
         let guarded = Guarded {
-            label: label.replace('\n', " "),
+            label: crate::secret::without_hidden(&label).replace('\n', " "),
             path: super::record::path(ready),
             probe,
             keep: change.keep.clone(),

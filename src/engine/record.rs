@@ -12,15 +12,19 @@ use crate::shell::Script;
 /// The intent to make the change of a step.
 pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, confirm: Option<Duration>) -> Intent {
     let span = &ready.bound.task.span;
+    let mut draft = draft(ready, change, &change.undo, confirm);
+    draft.forget_hidden();
+    let mut item = if ready.no_log { None } else { super::settle::shown_item(&ready.bound) };
+    item.iter_mut().for_each(crate::secret::json_without_hidden);
     Intent {
         host: host.to_owned(),
         seq: ready.seq,
-        task: ready.name.clone(),
+        task: crate::secret::without_hidden(&ready.name).into_owned(),
         module: ready.module.name.to_owned(),
         file: sources.get(span.source).name.clone(),
         line: sources.line(span),
-        item: if ready.no_log { None } else { super::settle::shown_item(&ready.bound) },
-        draft: draft(ready, change, &change.undo, confirm),
+        item,
+        draft,
     }
 }
 

@@ -35,7 +35,7 @@ impl Listener for Ear {
             // It is never closed.
             let Ok(held) = self.shared.room.clone().acquire_many_owned(size).await else { return };
             let piece = Piece { host: self.host.clone(), is_stderr, bytes, room: Room(Arc::new(held)) };
-            let _heard = self.shared.events.send(Event::Output(Box::new(piece)));
+            let _heard = self.shared.events.send(Event::Output(Box::new(piece)).without_hidden());
         })
     }
 }
@@ -234,7 +234,9 @@ impl Walker {
     async fn open_shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<Result<Shell, HostFailure>, Halt> {
         let Some(link) = &self.link else { return Err(Halt::Stopped) };
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-        let listener = self.shared.input.options.live.then(|| Box::new(Ear { host: self.name.clone(), shared: self.shared.clone() }) as Box<dyn Listener>);
+        // A piece may end amid something that is hidden.
+        let is_live = self.shared.input.options.live && !crate::secret::is_any_hidden();
+        let listener = is_live.then(|| Box::new(Ear { host: self.name.clone(), shared: self.shared.clone() }) as Box<dyn Listener>);
         let open = Shell::open_heard(link, other.as_ref(), first, listener);
         tokio::select! {
             shell = open => Ok(shell),
@@ -376,7 +378,8 @@ impl Walker {
         }
         // What goes along with the opening is seen in the host's list of processes, so no text of the user's does.
         let facts = frames.len() - steps.len();
-        let shows_all = |at: &usize| !matches!(&self.todo[*at], Work::Ready(ready) if ready.no_log || ready.act.has_secret() || ready.module.runs_user_text);
+        let holds_hidden = |question: &Question| matches!(question, Question::Ask(script) | Question::Run(script) if crate::secret::holds_hidden(script.as_bytes()));
+        let shows_all = |at: &usize| !matches!(&self.todo[*at], Work::Ready(ready) if ready.no_log || ready.act.has_secret() || ready.module.runs_user_text || holds_hidden(&ready.question));
         let first = facts + steps.iter().take_while(|at| shows_all(at)).count();
         let harmless = |frame: &&Frame| matches!(frame.verb, Verb::Probe(_));
         let first: Vec<Frame> = frames[..first].iter().take_while(harmless).cloned().collect();

@@ -363,7 +363,7 @@ impl Walker {
             }
         }
         // Nobody listens any more only when the program is ending.
-        let _heard = self.shared.events.send(event);
+        let _heard = self.shared.events.send(event.without_hidden());
     }
 
     pub fn worsen(&mut self, outcome: Outcome) {

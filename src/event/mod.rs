@@ -5,6 +5,8 @@ mod record;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::secret;
+
 pub use record::{Bytes, Deed, Intent, Memory, Pin, Quality, Record, Seen, Way};
 
 /// How a step ended, from the best to the worst.
@@ -70,6 +72,47 @@ pub enum Event {
     Step(Box<Step>),
     HostEnd(Box<HostEnd>),
     RunEnd(RunEnd),
+}
+
+impl Event {
+    /// What happened, without anything that is hidden.
+    #[must_use]
+    pub fn without_hidden(mut self) -> Self {
+        if !secret::is_any_hidden() {
+            return self;
+        }
+        let text = |text: &mut String| {
+            if let std::borrow::Cow::Owned(masked) = secret::without_hidden(text) {
+                *text = masked;
+            }
+        };
+        match &mut self {
+            Self::Step(step) => {
+                [&mut step.task, &mut step.message, &mut step.diff].into_iter().for_each(text);
+                for bytes in [&mut step.stdout, &mut step.stderr] {
+                    if let std::borrow::Cow::Owned(masked) = secret::bytes_without_hidden(bytes) {
+                        *bytes = masked;
+                    }
+                }
+                step.item.iter_mut().for_each(secret::json_without_hidden);
+                step.data.values_mut().for_each(secret::json_without_hidden);
+                if let Some(record) = &mut step.record {
+                    record.forget_hidden();
+                }
+                if let Some(pin) = &mut step.pin {
+                    pin.forget_hidden();
+                }
+            }
+            Self::HostEnd(end) => text(&mut end.message),
+            Self::Output(piece) => {
+                if let std::borrow::Cow::Owned(masked) = secret::bytes_without_hidden(&piece.bytes) {
+                    piece.bytes = masked;
+                }
+            }
+            Self::RunStart(_) | Self::Batch { .. } | Self::HostStart { .. } | Self::RunEnd(_) => {}
+        }
+        self
+    }
 }
 
 /// A piece of what a command prints; it ends anywhere.

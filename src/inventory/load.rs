@@ -55,10 +55,11 @@ fn files(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 }
 
 fn read_file(path: &Path, builder: &mut read::Builder, sources: &mut Sources, problems: &mut Vec<Diagnostic>) -> Option<SourceId> {
-    match crate::diag::read_source(path) {
-        Ok(text) => {
-            let source = sources.add(path.display().to_string(), text.clone());
-            let tree = parse(source, &text, problems);
+    match crate::vault::read_source(path) {
+        Ok(read) => {
+            let source = sources.add(path.display().to_string(), read.shown);
+            let mut tree = parse(source, &read.text, problems);
+            crate::vault::unseal(&mut tree, read.is_secret, problems);
             builder.add(&tree, problems);
             Some(source)
         }

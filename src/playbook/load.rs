@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Playbook, read};
 use crate::diag::{Diagnostic, Node, Sources, Span, parse, read_source, read_text};
 use crate::module::Registry;
+use crate::vault;
 
 /// How deep files may include files.
 const DEPTH_LIMIT: usize = 16;
@@ -66,10 +67,11 @@ impl Files<'_> {
             problems.push(report(format!("files are included more than {DEPTH_LIMIT} deep"), None));
             return None;
         }
-        match read_source(path) {
-            Ok(text) => {
-                let source = self.sources.add(path.display().to_string(), text.clone());
-                let tree = parse(source, &text, problems);
+        match vault::read_source(path) {
+            Ok(read) => {
+                let source = self.sources.add(path.display().to_string(), read.shown);
+                let mut tree = parse(source, &read.text, problems);
+                vault::unseal(&mut tree, read.is_secret, problems);
                 self.underway.push(identity);
                 Some(tree)
             }

@@ -4,10 +4,12 @@
 //! that reads one.
 
 mod file;
+mod masks;
 
 use zeroize::Zeroizing;
 
 pub use file::secret_of_file;
+pub use masks::{bytes_without_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, without_hidden};
 
 /// What is shown in place of a secret value.
 pub const MASK: &str = "***";

@@ -20,6 +20,7 @@ mod reports;
 mod rollback;
 mod rollouts;
 mod saved;
+mod secrets;
 mod sweeps;
 mod taken_back;
 
