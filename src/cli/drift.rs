@@ -366,12 +366,11 @@ fn culprit(step: &Step, archive: Option<&Archive>, asked: &BTreeMap<String, Resu
         return Ok(Culprit { by: "unknown", how: "differs; the task says `no_log`, so nothing more is told".into(), facts });
     };
     let last = archive.map(|archive| archive.last_of(host, &pin.record)).transpose()?.flatten();
-    if let Some(last) = &last
-        && let Some(record) = &last.record
-        && record.after.is_some()
-        && record.probe == pin.record.probe
-        && record.after.as_ref().map(|seen| &seen.stdout) == pin.record.before.as_ref().map(|seen| &seen.stdout)
-    {
+    // Where the same was asked then and now, the answers tell whether the host is as it was left.
+    let asked_then = last.as_ref().and_then(|last| last.record.as_ref()).filter(|record| record.after.is_some() && record.probe == pin.record.probe && !record.probe.0.is_empty());
+    let answer = |seen: &Option<crate::event::Seen>| seen.as_ref().map(|seen| seen.stdout.clone());
+    let is_as_left = asked_then.map(|record| answer(&record.after) == answer(&pin.record.before));
+    if let (Some(last), Some(true)) = (&last, is_as_left) {
         return Ok(as_left(last, facts));
     }
     let path = path_of(step);
@@ -381,7 +380,7 @@ fn culprit(step: &Step, archive: Option<&Archive>, asked: &BTreeMap<String, Resu
         None => return Ok(by_journal_alone(last.as_ref(), facts)),
     };
     let Some(evidence) = path.as_ref().and_then(|path| testimony.paths.get(path)) else { return Ok(by_journal_alone(last.as_ref(), facts)) };
-    Ok(by_evidence(evidence, testimony, last.as_ref(), facts))
+    Ok(by_evidence(evidence, testimony, last.as_ref(), is_as_left == Some(false), facts))
 }
 
 /// The host is as a run of ours has left it, so it is the playbook that is another one.
@@ -402,7 +401,7 @@ fn by_journal_alone(last: Option<&crate::journal::Step>, mut facts: serde_json::
     }
 }
 
-fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::journal::Step>, mut facts: serde_json::Map<String, Value>) -> Culprit {
+fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::journal::Step>, is_other: bool, mut facts: serde_json::Map<String, Value>) -> Culprit {
     if let Some((when, owner)) = &evidence.changed {
         facts.insert("when".into(), time(*when).into());
         facts.insert("owner".into(), owner.as_str().into());
@@ -410,6 +409,7 @@ fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::
     // A run of another controller, or one that the journal has forgotten, which was the last to write there.
     if let (Some(entry), Some((when, _))) = (&evidence.ledger, &evidence.changed)
         && *when <= entry.time + OWN_SECONDS
+        && !(is_other && last.is_some_and(|last| last.run == entry.run))
     {
         facts.insert("run".into(), entry.run.as_str().into());
         if let Some(last) = last.filter(|last| last.run == entry.run) {

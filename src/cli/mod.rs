@@ -13,6 +13,7 @@ mod manual;
 mod options;
 mod passphrases;
 mod ping;
+mod report;
 mod reports;
 mod resolve;
 mod rollback;
@@ -65,6 +66,8 @@ enum Command {
     Show(history::Show),
     /// Tell who changed a path on a host, when and why.
     Blame(history::Blame),
+    /// Write a run, the drift so far, or the whole fleet as one page of HTML.
+    Report(report::Report),
     /// Look whether somebody has written into the journal.
     Audit(history::Audit),
     /// Look after the journal itself.
@@ -124,6 +127,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::History(history) => history.run(),
         Command::Show(show) => show.run(),
         Command::Blame(blame) => blame.run(),
+        Command::Report(report) => report.run(),
         Command::Audit(audit) => audit.run(),
         Command::Journal(keeping) => keeping.run(),
         Command::Run(run) => run.run(),

@@ -1,7 +1,7 @@
 //! What a run leaves for machines: files for other programs, word to somebody, and how cron runs it.
 
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -188,14 +188,26 @@ impl Taken {
 
 /// Writes a whole file at once: a reader sees the old one or the new one.
 fn write(path: &Path, text: &str) -> Result<()> {
+    // Whoever collects it is somebody else.
+    write_as(path, text, 0o644)
+}
+
+/// The same for nobody but this user.
+///
+/// # Errors
+/// Why it cannot be written.
+pub fn write_private(path: &Path, text: &str) -> Result<()> {
+    write_as(path, text, 0o600)
+}
+
+fn write_as(path: &Path, text: &str, mode: u32) -> Result<()> {
     let in_words = || format!("`{}` cannot be written", path.display());
     let name = path.file_name().with_context(in_words)?.to_string_lossy().into_owned();
     let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
     let written = (|| -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&beside)?;
+        let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
         file.write_all(text.as_bytes())?;
-        // Whoever collects it is somebody else.
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
         std::fs::rename(&beside, path)
     })();

@@ -390,6 +390,7 @@ fn step_of(row: &Row<'_>) -> Result<Step> {
         seconds: facts["seconds"].as_f64().unwrap_or(0.0),
         handler: facts["handler"].as_bool().unwrap_or(false),
         ignored: facts["ignored"].as_bool().unwrap_or(false),
+        drift: facts.get("drift").cloned(),
         record: record.map(|record| serde_json::from_str(&record)).transpose()?,
         undone_by: row.get(8)?,
     };

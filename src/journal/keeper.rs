@@ -152,12 +152,15 @@ fn intend(transaction: &Transaction<'_>, run: &str, intent: &Intent) -> Result<(
 }
 
 fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<()> {
-    let facts = json!({
+    let mut facts = json!({
         "play": step.play, "task": step.task, "module": step.module, "file": step.file, "line": step.line, "item": step.item,
         "message": step.message, "diff": step.diff, "status": step.status, "seconds": step.time.as_secs_f64(),
         "handler": step.is_handler, "ignored": step.forgiven,
-    })
-    .to_string();
+    });
+    if let Some(drift) = step.data.get("drift") {
+        facts["drift"] = drift.clone();
+    }
+    let facts = facts.to_string();
     // The change is where it was made.
     let host = step.delegated_to.as_ref().unwrap_or(&step.host);
     let record = step.record.as_ref().map(serde_json::to_string).transpose()?;

@@ -71,6 +71,9 @@ pub struct Step {
     pub seconds: f64,
     pub handler: bool,
     pub ignored: bool,
+    /// Who made it differ, as a check has found out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drift: Option<serde_json::Value>,
     /// How it can be undone; of a step whose end is not known, as far as that was known before.
     #[serde(skip)]
     pub record: Option<crate::event::Record>,

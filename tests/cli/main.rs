@@ -16,6 +16,7 @@ mod logins;
 mod look;
 mod meetings;
 mod outcomes;
+mod report;
 mod reports;
 mod rollback;
 mod rollouts;
