@@ -15,7 +15,7 @@ use super::{holds, runner, say};
 use crate::engine::{self, Evidence, Input, Testimony};
 use crate::event::{Event, HostEnd, Outcome, Step, Totals};
 use crate::inventory::folded;
-use crate::journal::{Archive, Journal};
+use crate::journal::{Archive, Journal, Run};
 use crate::render::safe;
 use crate::shell::glob;
 
@@ -374,13 +374,17 @@ fn culprit(step: &Step, archive: Option<&Archive>, asked: &BTreeMap<String, Resu
         return Ok(as_left(last, facts));
     }
     let path = path_of(step);
+    let in_place = match (&last, archive) {
+        (None, Some(archive)) => archive.last_in_place(host, &step.file, &step.task)?,
+        _ => None,
+    };
     let testimony = match asked.get(host) {
         Some(Ok(testimony)) => testimony,
         Some(Err(why)) => return Ok(Culprit { by: "unknown", how: format!("differs; the host could not be asked who did it: {why}"), facts }),
-        None => return Ok(by_journal_alone(last.as_ref(), facts)),
+        None => return Ok(by_journal_alone(last.as_ref(), in_place.as_ref(), facts)),
     };
-    let Some(evidence) = path.as_ref().and_then(|path| testimony.paths.get(path)) else { return Ok(by_journal_alone(last.as_ref(), facts)) };
-    Ok(by_evidence(evidence, testimony, last.as_ref(), is_as_left == Some(false), facts))
+    let Some(evidence) = path.as_ref().and_then(|path| testimony.paths.get(path)) else { return Ok(by_journal_alone(last.as_ref(), in_place.as_ref(), facts)) };
+    Ok(by_evidence(evidence, testimony, last.as_ref(), is_as_left == Some(false), in_place.is_some(), facts))
 }
 
 /// The host is as a run of ours has left it, so it is the playbook that is another one.
@@ -391,8 +395,12 @@ fn as_left(last: &crate::journal::Step, mut facts: serde_json::Map<String, Value
 }
 
 /// Without a path there is nothing to look at.
-fn by_journal_alone(last: Option<&crate::journal::Step>, mut facts: serde_json::Map<String, Value>) -> Culprit {
+fn by_journal_alone(last: Option<&crate::journal::Step>, in_place: Option<&Run>, mut facts: serde_json::Map<String, Value>) -> Culprit {
     match last {
+        None if let Some(run) = in_place => {
+            facts.insert("run".into(), run.id.as_str().into());
+            Culprit { by: "hand", how: format!("by hand or by a program: changed since the run {} on {}, when it was in place", run.id, run.started), facts }
+        }
         Some(last) => {
             facts.insert("run".into(), last.run.as_str().into());
             Culprit { by: "hand", how: format!("by hand or by a program: changed since the run {} on {}", last.run, last.time), facts }
@@ -401,7 +409,7 @@ fn by_journal_alone(last: Option<&crate::journal::Step>, mut facts: serde_json::
     }
 }
 
-fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::journal::Step>, is_other: bool, mut facts: serde_json::Map<String, Value>) -> Culprit {
+fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::journal::Step>, is_other: bool, was_in_place: bool, mut facts: serde_json::Map<String, Value>) -> Culprit {
     if let Some((when, owner)) = &evidence.changed {
         facts.insert("when".into(), time(*when).into());
         facts.insert("owner".into(), owner.as_str().into());
@@ -424,7 +432,7 @@ fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::
             return Culprit { by: "package", how: format!("by the package {}: as it came{when}", package.name), facts };
         }
     }
-    if evidence.ledger.is_none() && last.is_none() {
+    if evidence.ledger.is_none() && last.is_none() && !was_in_place {
         return Culprit { by: "ours", how: "ours: the playbook was never applied here".into(), facts };
     }
     let Some((when, owner)) = &evidence.changed else {

@@ -56,7 +56,13 @@ evidence__package() {
     _t=$(zgrep -h -e " \(install\|upgrade\|configure\) ${_p%%:*}:" /var/log/dpkg.log /var/log/dpkg.log.1 2>/dev/null | sort | tail -n 1 | cut -c1-19)
     _t=$(date -d "$_t" +%s 2>/dev/null) || _t=-
     [ "$_t" != '' ] || _t=-
-    evidence__told "$_p" dpkg "$_t" "$(dpkg --verify "${_p%%:*}" 2>/dev/null)" "$1"
+    # What dpkg knows by its hash; the rest nobody can judge.
+    _is=differs
+    _m=$(cat /var/lib/dpkg/info/"${_p%%:*}".md5sums /var/lib/dpkg/info/"${_p%%:*}":*.md5sums 2>/dev/null; dpkg-query -W -f '${Conffiles}\n' -- "$_p" 2>/dev/null | sed 's|^ \(/.*\) \([0-9a-f]*\)\( obsolete\)*$|\2  \1|;s|^\([0-9a-f]*  \)/|\1|')
+    [ -e "$1" ] || [ -L "$1" ] || _is=missing
+    _h=$(md5sum <"$1" 2>/dev/null) || _h=-
+    case "$n$_m$n" in *"$n${_h%% *}  ${1#/}$n"*) _is=shipped ;; esac
+    printf 'package %s dpkg %s %s\n' "$_p" "${_t:--}" "$_is"
   elif command -v rpm >/dev/null 2>&1 && _p=$(rpm -qf --qf '%{NAME} %{INSTALLTIME}\n' -- "$1" 2>/dev/null); then
     _p=${_p%%"$n"*}
     evidence__told "${_p% *}" rpm "${_p##* }" "$(rpm -V --nodeps --noscripts --nomtime "${_p% *}" 2>/dev/null)" "$1"

@@ -171,6 +171,28 @@ impl Archive {
         Ok(steps.into_iter().find(|step| !step.is_open() && step.record.as_ref().is_some_and(|known| known.subject() == subject)))
     }
 
+    /// The last run after which a task of a playbook was in place on a host: it was found so, or made so.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn last_in_place(&self, host: &str, file: &str, task: &str) -> Result<Option<Run>> {
+        /// Runs of other playbooks lie in between.
+        const LOOKED_AT: usize = 200;
+        for run in self.runs(&Filter { host: Some(host.to_owned()), playbook: Some(file.to_owned()), limit: LOOKED_AT, ..Filter::default() })? {
+            let ended = self.hosts(&run.id)?.into_iter().find(|one| one.host == host);
+            if !["apply", "drift"].contains(&run.command.as_str()) || !ended.is_some_and(|ended| ["ok", "changed"].contains(&ended.outcome.as_str())) {
+                continue;
+            }
+            let steps = self.select(&format!("{STEP} WHERE run = ?1 AND host = ?2"), params![run.id, host])?;
+            let told = steps.iter().find(|step| step.file == file && step.task == task);
+            // What was in place is no entry; a check that found it otherwise is one.
+            if told.is_none_or(|step| step.outcome == "changed" && run.command == "apply" && step.undone_by.is_none()) {
+                return Ok(Some(run));
+            }
+        }
+        Ok(None)
+    }
+
     /// What checks before this time have found to differ: host, file, task and item, parted by U+001F.
     ///
     /// # Errors
