@@ -20,6 +20,8 @@ mod rollback;
 mod runner;
 mod saved;
 mod secrets;
+mod start;
+mod texts;
 mod unlock;
 
 use std::io::IsTerminal as _;
@@ -91,12 +93,26 @@ enum Command {
     Unlock(unlock::Unlock),
     /// Show the facts of hosts.
     Facts(ping::Facts),
+    /// Write the first files of a new project.
+    Init(start::Init),
+    /// Show where the value of a variable comes from, and what else there is.
+    Explain(start::Explain),
     /// Show what mutate understood of the inventory.
     Inventory(inventory::Inventory),
     /// Encrypt variables for those who may read them: make keys, edit, encrypt, decrypt, view, rekey.
     Secret(secrets::Secrets),
+    /// Print completions for a shell.
+    Completions(texts::Completions),
+    /// Write the manual pages for `man`.
+    Man(texts::Man),
     /// List the modules, or show the manual of one.
     Modules(manual::Modules),
+}
+
+/// The whole command line, as it is described.
+pub(crate) fn described() -> clap::Command {
+    use clap::CommandFactory as _;
+    Arguments::command()
 }
 
 /// Runs the program with the words of its command line.
@@ -139,8 +155,12 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::HostKeys(keys) => keys.run(),
         Command::Unlock(unlock) => unlock.run(),
         Command::Facts(facts) => facts.run(),
+        Command::Init(init) => init.run(),
+        Command::Explain(explain) => explain.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Secret(secrets) => secrets.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Modules(modules) => modules.run(),
     };
     match result {

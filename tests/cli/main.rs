@@ -24,6 +24,7 @@ mod saved;
 mod secrets;
 mod sweeps;
 mod taken_back;
+mod workshop;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
