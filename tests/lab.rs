@@ -581,3 +581,22 @@ fn who_made_a_host_differ_is_told_rightly() {
     assert!(wrong.is_empty(), "{} of {told}:\n{}", wrong.len(), wrong.join("\n"));
     println!("{told} differences on {} hosts are attributed rightly", hosts.len());
 }
+
+#[test]
+fn a_unit_that_fails_meanwhile_fails_the_gate() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb1", "systemctl reset-failed; true");
+    let book = |command: &str| {
+        let text = format!("hosts = 'deb1'\n[[task]]\nname = 'act'\nshell = {{ cmd = '{command}', always = true }}\n[[health]]\nname = 'well'\ncommand = 'true'\n");
+        lab.file("gate.toml", &text)
+    };
+    let run = lab.run(&["apply", &book("true")]);
+    assert_eq!(run["exit"], 0, "{run}");
+    let impact = steps(&run, "deb1").iter().find(|step| step["module"] == "impact").expect("a step");
+    assert!(impact["data"]["impact"]["after"]["listening"].as_array().is_some_and(|ports| ports.contains(&22.into())), "{run}");
+    let run = lab.run(&["apply", &book("systemd-run --quiet --unit=boom --property=RemainAfterExit=no false; sleep 1")]);
+    let impact = steps(&run, "deb1").iter().find(|step| step["module"] == "impact").expect("a step");
+    assert!(run["exit"] == 4 && impact["outcome"] == "failed" && impact["message"].as_str().is_some_and(|said| said.contains("failed since: boom.service")), "{run}");
+    assert!(!steps(&run, "deb1").iter().any(|step| step["task"] == "well"));
+    lab.on("deb1", "systemctl reset-failed; true");
+}

@@ -13,6 +13,7 @@ mod evidence;
 mod facts;
 mod fetch;
 mod handlers;
+mod impact;
 mod landing;
 mod ledger;
 mod load;

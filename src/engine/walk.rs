@@ -11,6 +11,7 @@ use std::time::Duration;
 use minijinja::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::impact::Condition;
 use super::meet::{Meeting, Parting, is_meeting};
 use super::prepare::{HostPlan, unbound};
 use super::rollback::Reversal;
@@ -131,6 +132,8 @@ pub(super) struct Walker {
     pub lent_made: Vec<(usize, String, usize)>,
     /// A failure here is caught by a `rescue` of the host that it works for.
     pub is_rescued_outside: bool,
+    /// How the host was doing before its part of the play, where a gate follows.
+    pub before: Option<Condition>,
 }
 
 /// A play and where it stands.
@@ -204,6 +207,7 @@ impl Walker {
             lent: BTreeMap::new(),
             lent_made: Vec::new(),
             is_rescued_outside: false,
+            before: None,
         }
     }
 
@@ -242,7 +246,11 @@ impl Walker {
         }
         let tasks: Vec<Arc<Task>> = self.play.of(&self.shared).tasks.clone();
         self.todo = tasks.into_iter().map(|task| Work::Task(unbound(task, false))).collect();
-        let ended = match self.walk().await {
+        let ended = match self.begin_gate().await {
+            Ok(()) => self.walk().await,
+            Err(halt) => Err(halt),
+        };
+        let ended = match ended {
             Ok(()) => self.run_handlers().await,
             Err(halt) => Err(halt),
         };
@@ -260,9 +268,18 @@ impl Walker {
         let health = self.play.of(&self.shared).health.clone();
         self.skipping_to_start = false;
         self.todo = health.into_iter().map(|task| Work::Task(unbound(task, false))).collect();
-        let ended = self.walk().await;
+        let ended = match self.judge_impact().await {
+            Ok(()) => self.walk().await,
+            Err(halt) => Err(halt),
+        };
         self.todo.clear();
         self.ended(ended);
+    }
+
+    /// Takes note of how the host is doing, where a gate is to follow.
+    async fn begin_gate(&mut self) -> Result<(), Halt> {
+        self.before = if self.has_gate() { Some(self.condition().await?) } else { None };
+        Ok(())
     }
 
     /// Takes note of why a walk has ended.

@@ -107,3 +107,26 @@ fn slips_in_a_gate_are_told_before() {
     let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\nsoak = '1s'\n", &[]);
     assert!(ran.exit == 1 && ran.stderr.contains("`soak` is for `[[health]]` alone"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_canary_that_is_not_well_is_the_only_host_that_is_touched() {
+    let names: Vec<String> = (1..=20).map(|number| format!("web{number:02}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let fleet = Fleet::start(&names, &Faults::default());
+    let home = |name: &str| fleet.host(name).home.clone();
+    std::fs::write(home("web01").join("app.conf"), "old\n").expect("a file");
+    let book = "hosts = 'all'\nserial = [1, '25%', '100%']\non_failure = 'rollback'\n\
+        [[task]]\nname = 'configured'\ncopy = { content = \"new\\n\", dest = '~/app.conf' }\nnotify = 'restart'\n\
+        [[task]]\nname = 'folder'\nfile = { path = '~/data', state = 'directory' }\n\
+        [[handler]]\nname = 'restart'\nshell = { cmd = 'echo restarted >>app.log', always = true, undo = 'rm app.log' }\n\
+        [[health]]\nname = 'the app answers'\ncommand = 'grep -q old app.conf'\nretries = 2\ndelay = '20ms'\n";
+    let ran = apply(&fleet, book, &[]);
+    assert_eq!(ran.exit, 6, "{} {}", ran.document, ran.stderr);
+    assert_eq!(std::fs::read_to_string(home("web01").join("app.conf")).expect("a file"), "old\n");
+    assert!(!home("web01").join("data").exists() && !home("web01").join("app.log").exists());
+    for name in &names[1..] {
+        let left: Vec<_> = std::fs::read_dir(home(name)).expect("a home").flatten().map(|entry| entry.file_name()).collect();
+        assert!(left.is_empty(), "{name}: {left:?}");
+        assert_eq!(ran.document["hosts"][name]["outcome"], "skipped");
+    }
+}
