@@ -19,6 +19,7 @@ mod resolve;
 mod rollback;
 mod runner;
 mod saved;
+mod schedule;
 mod secrets;
 mod start;
 mod texts;
@@ -101,6 +102,8 @@ enum Command {
     Inventory(inventory::Inventory),
     /// Encrypt variables for those who may read them: make keys, edit, encrypt, decrypt, view, rekey.
     Secret(secrets::Secrets),
+    /// Let cron or systemd run mutate again and again.
+    Schedule(schedule::Schedule),
     /// Print completions for a shell.
     Completions(texts::Completions),
     /// Write the manual pages for `man`.
@@ -113,6 +116,15 @@ enum Command {
 pub(crate) fn described() -> clap::Command {
     use clap::CommandFactory as _;
     Arguments::command()
+}
+
+/// Whether these words after `mutate` are a command line.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn is_a_command(words: &[String]) -> Result<(), String> {
+    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str));
+    Arguments::try_parse_from(line).map(drop).map_err(|error| error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
 }
 
 /// Runs the program with the words of its command line.
@@ -159,6 +171,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Explain(explain) => explain.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Secret(secrets) => secrets.run(),
+        Command::Schedule(schedule) => schedule.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Modules(modules) => modules.run(),

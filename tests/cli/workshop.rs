@@ -59,3 +59,36 @@ fn shells_and_man_know_the_commands() {
     assert!(page.contains(".TH mutate-apply 1"), "{page}");
     assert!(alone(&fleet, &["man"]).1.contains(".TH mutate 1"));
 }
+
+#[test]
+fn cron_is_told_what_to_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let fleet = one();
+    let bin = fleet.folder.path().join("bin");
+    std::fs::create_dir_all(&bin).expect("a folder");
+    let tab = fleet.folder.path().join("tab");
+    std::fs::write(&tab, "0 1 * * * theirs\n").expect("a crontab");
+    // One that keeps its lines in a file.
+    std::fs::write(bin.join("crontab"), format!("#!/bin/sh\ncase $1 in -l) cat {0} ;; -) cat >{0} ;; esac\n", tab.display())).expect("a program");
+    std::fs::set_permissions(bin.join("crontab"), std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let run = |words: &[&str]| {
+        let path = format!("{}:/usr/bin:/bin", bin.display());
+        let output = Command::new(program()).arg("schedule").args(words).env_clear().env("HOME", fleet.folder.path()).env("PATH", path).current_dir(fleet.folder.path()).output().expect("the program runs");
+        (output.status.code().unwrap_or(-1), String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+    };
+    let (exit, said) = run(&["add", "nightly", "04:10", "drift", "my site.toml", "--prom", "/var/x%y.prom"]);
+    assert_eq!(exit, 0, "{said}");
+    let text = std::fs::read_to_string(&tab).expect("a crontab");
+    let line = text.lines().nth(1).expect("a line");
+    assert!(text.starts_with("0 1 * * * theirs\n10 4 * * * cd ") && line.contains("'my site.toml'") && line.contains("x\\%y") && line.ends_with("--cron # mutate:nightly"), "{text}");
+    assert_eq!(run(&["add", "nightly", "30m", "drift", "site.toml"]).0, 0);
+    assert!(run(&["list"]).1.starts_with("nightly  cron  */30 * * * * cd "));
+    assert_eq!(std::fs::read_to_string(&tab).expect("a crontab").lines().count(), 2);
+    let (exit, said) = run(&["add", "other", "daily", "--systemd", "--print", "apply", "site.toml"]);
+    assert!(exit == 0 && said.contains("OnCalendar=*-*-* 04:00:00") && said.contains("ExecStart=/bin/sh -c \"exec "), "{said}");
+    let (exit, said) = run(&["add", "other", "daily", "aply", "site.toml"]);
+    assert!(exit == 1 && said.contains("cannot be run"), "{said}");
+    assert_eq!(run(&["remove", "nightly"]).0, 0);
+    assert_eq!(run(&["remove", "nightly"]).0, 1);
+    assert_eq!(std::fs::read_to_string(&tab).expect("a crontab"), "0 1 * * * theirs\n");
+}
