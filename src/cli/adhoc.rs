@@ -236,6 +236,11 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
         values = values.with("adhoc_stdin", Value::from(stdin));
     }
     input.extra = std::sync::Arc::new(values);
+    // What is hidden can only be found in the whole.
+    let live = live && !crate::secret::is_any_hidden();
+    if let Some(outputs) = &mut common.show.outputs {
+        outputs.live = live;
+    }
     input.options.live = live;
     limit(&mut input, gathering.timeout, gathering.max_fail.is_some());
     let note = Note { reason: gathering.reason, ..Note::default() };

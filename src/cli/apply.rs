@@ -12,6 +12,7 @@ use super::runner::{self, Note};
 use super::saved;
 use crate::diag::Diagnostic;
 use crate::engine::{Done, Input};
+use crate::playbook::{Body, Task};
 
 /// Which tasks of the playbooks to run.
 #[derive(Args, Clone, Default)]
@@ -76,6 +77,7 @@ impl Apply {
             && saved::Plan::is_one(path)
         {
             let plan = saved::Plan::read(path)?;
+            self.choice.reporting.refuse("a saved plan")?;
             return match note {
                 Some(note) => plan.apply(&self.choice.common, self.choice.diff, note),
                 None => anyhow::bail!("`{}` is a saved plan, which is checked where it is applied; `mutate show` shows it", path.display()),
@@ -99,9 +101,11 @@ impl Plan {
     pub fn run(self) -> Result<u8> {
         let choice = Choice { diff: true, ..self.choice };
         let Some(out) = self.out else { return run(choice, "plan", None, Done::default()) };
+        choice.reporting.refuse("`-o`")?;
         let (gathered, listener) = saved::Gathered::listener();
         let (mut input, problems, common, _) = read(choice, "plan")?;
         (input.options.check, input.options.pins) = (true, true);
+        input.options.holds = super::holds::Holds::read()?.for_a_run();
         let who = input.who.clone();
         let files = runner::files_of(&input);
         let exit = runner::run_heard(input, problems, &common.show, true, None, Some(listener))?;
@@ -119,6 +123,8 @@ fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<
     let (mut input, problems, mut common, diff) = read(choice, command)?;
     input.options.check = note.is_none();
     input.options.done = done;
+    // A task that acts in checks, too, is remembered like any other.
+    let note = note.or_else(|| acts_in_checks(&input).then(Note::default));
     common.show.quiet |= reporting.cron;
     input.options.holds = super::holds::Holds::read()?.for_a_run();
     let splay = reporting.splay();
@@ -130,8 +136,19 @@ fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<
         // A signal ends it at once: nothing has begun.
         std::thread::sleep(pause);
     }
-    let exit = runner::run_heard(input, problems, &common.show, diff, note, Some(reports.listener()))?;
-    Ok(reports.finish(exit))
+    let exit = runner::run_heard(input, problems, &common.show, diff, note, Some(reports.listener()));
+    Ok(reports.finish(super::or_bad(exit)))
+}
+
+/// Whether a task says `check_mode = false`.
+fn acts_in_checks(input: &Input) -> bool {
+    fn any(tasks: &[std::sync::Arc<Task>]) -> bool {
+        tasks.iter().any(|task| {
+            task.defaults.check_mode == Some(false)
+                || matches!(&task.body, Body::Block { tasks, rescue, always } if [tasks, rescue, always].into_iter().any(|part| any(part)))
+        })
+    }
+    input.playbooks.iter().flat_map(|playbook| &playbook.plays).any(|play| play.defaults.check_mode == Some(false) || any(&play.tasks) || any(&play.handlers))
 }
 
 /// Everything that a run is made from, with what is wrong with it, how to show it, and whether with diffs.

@@ -312,7 +312,9 @@ impl Found {
                 text.push_str(&format!("    {}: {}\n", safe(names.as_bytes()), safe(how.as_bytes())));
                 if with_diffs {
                     let mut diffs: IndexMap<&str, Vec<&str>> = IndexMap::new();
-                    steps.iter().for_each(|step| diffs.entry(&step.diff).or_default().push(&step.host));
+                    for step in steps {
+                        diffs.entry(&step.diff).or_default().push(&step.host);
+                    }
                     for (diff, of) in diffs.iter().filter(|(diff, _)| !diff.is_empty()) {
                         if diffs.len() > 1 {
                             text.push_str(&format!("      {}:\n", safe(folded(of.iter().copied()).as_bytes())));

@@ -96,14 +96,14 @@ pub fn time_since(text: &str) -> Result<String> {
     let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
     let unit = &text[digits.len()..];
     let seconds = match (digits.parse::<u64>(), unit) {
-        (Ok(count), "d") => Some(count * 86_400),
-        (Ok(count), "h") => Some(count * 3600),
-        (Ok(count), "m" | "min") => Some(count * 60),
-        (Ok(count), "w") => Some(count * 604_800),
+        (Ok(count), "d") => Some(count.saturating_mul(86_400)),
+        (Ok(count), "h") => Some(count.saturating_mul(3600)),
+        (Ok(count), "m" | "min") => Some(count.saturating_mul(60)),
+        (Ok(count), "w") => Some(count.saturating_mul(604_800)),
         _ => None,
     };
     if let Some(seconds) = seconds {
-        return Ok((jiff::Timestamp::now() - Duration::from_secs(seconds)).to_string());
+        return jiff::Timestamp::now().checked_sub(Duration::from_secs(seconds)).map(|time| time.to_string()).with_context(|| format!("`{text}` is longer ago than there is time"));
     }
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time.to_string());

@@ -112,6 +112,14 @@ enum Command {
     Modules(manual::Modules),
 }
 
+/// An exit code, also where this machine has failed us, which is said.
+pub(crate) fn or_bad(exit: anyhow::Result<u8>) -> u8 {
+    exit.unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        BAD_INPUT
+    })
+}
+
 /// The whole command line, as it is described.
 pub(crate) fn described() -> clap::Command {
     use clap::CommandFactory as _;

@@ -86,7 +86,7 @@ fn of_run(archive: &Archive, run: &Run, texts: &mut Texts) -> Result<Value> {
         places.entry(step.host.clone()).or_insert((f64::MAX, 0.0));
     }
     // In the order of the playbook, handlers last.
-    tasks.sort_by(|left, _, right, _| (left.4, &left.1, left.2).cmp(&(right.4, &right.1, right.2)));
+    tasks.sort_by(|left, (), right, ()| (left.4, &left.1, left.2).cmp(&(right.4, &right.1, right.2)));
     let rows: Vec<Value> = steps
         .iter()
         .filter_map(|step| {

@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -96,6 +97,18 @@ impl Reporting {
         }
         let taken = Taken { junit: self.junit.is_some().then(Junit::default), ..Taken::default() };
         Ok(Ok(Reports { reporting: self, playbook, taken: Arc::new(Mutex::new(taken)), _alone: alone }))
+    }
+
+    /// Refuses what has no meaning there.
+    ///
+    /// # Errors
+    /// When one of these flags was given.
+    pub fn refuse(&self, place: &str) -> Result<()> {
+        let given = [(self.cron, "--cron"), (self.splay.is_some(), "--splay"), (self.wait_lock.is_some(), "--wait-lock"), (self.junit.is_some(), "--junit"), (self.prom.is_some(), "--prom"), (!self.notify.is_empty(), "--notify")];
+        match given.iter().find(|(is_given, _)| *is_given) {
+            Some((_, flag)) => bail!("`{flag}` has no meaning with {place}"),
+            None => Ok(()),
+        }
     }
 
     /// A random part of the time that it may be.
@@ -203,9 +216,11 @@ pub fn write_private(path: &Path, text: &str) -> Result<()> {
 fn write_as(path: &Path, text: &str, mode: u32) -> Result<()> {
     let in_words = || format!("`{}` cannot be written", path.display());
     let name = path.file_name().with_context(in_words)?.to_string_lossy().into_owned();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    let mut random = [0_u8; 8];
+    getrandom::fill(&mut random).with_context(in_words)?;
+    let beside = path.with_file_name(format!(".{name}.{:016x}", u64::from_ne_bytes(random)));
     let written = (|| -> std::io::Result<()> {
-        let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
         file.write_all(text.as_bytes())?;
         file.set_permissions(std::fs::Permissions::from_mode(mode))?;
         file.sync_all()?;
@@ -230,12 +245,16 @@ fn tell(whom: &str, summary: &serde_json::Value, run: &str, exit: u8) -> Result<
     let in_words = || format!("`--notify {whom}`");
     let mut command = std::process::Command::new("sh");
     command.args(["-c", whom]).env("MUTATE_RUN", run).env("MUTATE_EXIT", exit.to_string());
+    // In a group of its own, so that all that it starts can be ended.
+    command.process_group(0);
+    let begun = std::time::Instant::now();
     let mut child = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().with_context(in_words)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Whoever does not read it wanted only to be called.
-        let _read = stdin.write_all(summary.to_string().as_bytes());
+        let text = summary.to_string();
+        // Whoever does not read it wanted only to be called, and holds nobody.
+        std::thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
     }
-    let begun = std::time::Instant::now();
+    let group = i32::try_from(child.id()).map(nix::unistd::Pid::from_raw);
     loop {
         if let Some(status) = child.try_wait().with_context(in_words)? {
             if status.success() {
@@ -244,7 +263,9 @@ fn tell(whom: &str, summary: &serde_json::Value, run: &str, exit: u8) -> Result<
             bail!("`--notify {whom}` ended with {status}");
         }
         if begun.elapsed() > HEARING {
-            let _gone = child.kill();
+            if let Ok(group) = group {
+                let _gone = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+            }
             let _gone = child.wait();
             bail!("`--notify {whom}` did not end within {} s, and was killed", HEARING.as_secs());
         }

@@ -65,6 +65,7 @@ impl Gathered {
     fn take(&mut self, step: &Step) {
         let mut leave_out = |why: &str| self.left_out.push((step.host.clone(), step.task.clone(), why.to_owned()));
         let pin = match (&step.pin, step.outcome) {
+            (Some(pin), Outcome::Changed) if pin.deed.is_none() => return leave_out("it holds a secret, which a plan does not keep"),
             (Some(pin), _) => (**pin).clone(),
             (None, Outcome::Changed) => return leave_out("it says `no_log`, and a plan would hold what it hides"),
             (None, Outcome::Pending) => return leave_out("it cannot be judged before the changes ahead of it are made"),

@@ -159,7 +159,9 @@ fn each(tasks: &[std::sync::Arc<Task>], visit: &mut dyn FnMut(&Task)) {
     for task in tasks {
         visit(task);
         if let Body::Block { tasks, rescue, always } = &task.body {
-            [tasks, rescue, always].into_iter().for_each(|part| each(part, visit));
+            for part in [tasks, rescue, always] {
+                each(part, visit);
+            }
         }
     }
 }

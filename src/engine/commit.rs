@@ -337,7 +337,9 @@ impl Walker {
     }
 
     pub(super) fn is_check(&self, ready: &Ready) -> bool {
-        ready.check_mode.unwrap_or(self.shared.input.options.check)
+        let options = &self.shared.input.options;
+        // What looks for a plan, or for drift, acts in no case.
+        options.pins || ready.check_mode.unwrap_or(options.check)
     }
 
     /// Why a path is left as it is, where somebody holds it.
@@ -348,7 +350,10 @@ impl Walker {
         }
         let path = super::record::path(ready)?;
         let glob = |pattern: &String, text: &str| crate::shell::glob(pattern.as_bytes(), text.as_bytes());
-        holds.iter().find(|(host, held, _)| glob(host, &self.name) && glob(held, &path)).map(|(.., why)| why.as_str())
+        // Whatever works on a folder may work on all that is in it.
+        let below = format!("{}/", path.trim_end_matches('/'));
+        let is_held = |held: &String| glob(held, path.trim_end_matches('/')) || held.starts_with(&below);
+        holds.iter().find(|(host, held, _)| glob(host, &self.name) && is_held(held)).map(|(.., why)| why.as_str())
     }
 
     pub(super) fn judge(&self, ready: &Ready, changes_before: bool) -> Judged {

@@ -13,7 +13,7 @@ use crate::shell::Script;
 pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, confirm: Option<Duration>) -> Intent {
     let span = &ready.bound.task.span;
     let mut draft = draft(ready, change, &change.undo, confirm);
-    draft.forget_hidden();
+    draft.forget_hidden(ready.tainted);
     let mut item = if ready.no_log { None } else { super::settle::shown_item(&ready.bound) };
     item.iter_mut().for_each(crate::secret::json_without_hidden);
     Intent {

@@ -296,6 +296,7 @@ impl Walker {
             line: self.shared.input.sources.line(&ready.bound.task.span),
             item: if hide { None } else { shown_item(&ready.bound) },
             delegated_to: None,
+            tainted: ready.tainted,
             outcome: ending.outcome,
             forgiven,
             is_handler: ready.bound.is_handler,

@@ -58,6 +58,8 @@ pub struct Ready {
     pub environment: Vec<(String, String)>,
     pub name: String,
     pub no_log: bool,
+    /// Its arguments, its files or its environment hold something hidden.
+    pub tainted: bool,
     pub check_mode: Option<bool>,
     pub ignore_errors: bool,
     pub notify: Vec<String>,
@@ -269,8 +271,13 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         let patience = Duration::from_secs(act.patience_seconds().unwrap_or(0));
         ground.default_limit.max(patience)
     });
+    let tainted = crate::secret::is_any_hidden() && {
+        let holds_file = |local: &Local| matches!(local, Local::File { content, .. } if crate::secret::holds_hidden(&content.bytes));
+        holds_text(&filled) || around.files.values().any(holds_file) || environment.iter().any(|(_, value)| crate::secret::holds_hidden(value.as_bytes()))
+    };
     Readiness::Ready(Box::new(Ready {
         bound: bound.clone(),
+        tainted,
         module,
         question,
         libraries: act.libraries(&around),
@@ -297,6 +304,16 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         lost: None,
         uploaded: None,
     }))
+}
+
+/// Whether a text of a tree holds something hidden.
+fn holds_text(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Text(text) => crate::secret::holds_hidden(text.as_bytes()),
+        Kind::List(items) => items.iter().any(holds_text),
+        Kind::Table(entries) => entries.iter().any(|entry| holds_text(&entry.value)),
+        _ => false,
+    }
 }
 
 /// A user's text with the environment of its task.

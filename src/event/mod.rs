@@ -95,12 +95,16 @@ impl Event {
                     }
                 }
                 step.item.iter_mut().for_each(secret::json_without_hidden);
-                step.data.values_mut().for_each(secret::json_without_hidden);
+                let mut data = serde_json::Value::Object(std::mem::take(&mut step.data));
+                secret::json_without_hidden(&mut data);
+                if let serde_json::Value::Object(data) = data {
+                    step.data = data;
+                }
                 if let Some(record) = &mut step.record {
-                    record.forget_hidden();
+                    record.forget_hidden(step.tainted);
                 }
                 if let Some(pin) = &mut step.pin {
-                    pin.forget_hidden();
+                    pin.forget_hidden(step.tainted);
                 }
             }
             Self::HostEnd(end) => text(&mut end.message),
@@ -162,6 +166,8 @@ pub struct Step {
     /// It failed, and the playbook says to go on: `ignore_errors`, or a `rescue` follows.
     pub forgiven: bool,
     pub is_handler: bool,
+    /// What it was asked for holds something hidden.
+    pub tainted: bool,
     /// The host on which it was done for `host`, where that is another one.
     pub delegated_to: Option<String>,
     /// It asked whether the host is healthy.

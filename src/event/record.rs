@@ -1,7 +1,7 @@
 //! What is remembered of a change, so that it can be told of and undone later.
 
 use base64::Engine as _;
-use crate::secret::holds_hidden;
+use crate::secret::{holds_hidden, surely_holds_hidden};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A step that is about to be made.
@@ -54,8 +54,8 @@ pub struct Record {
 
 impl Way {
     /// A way that holds something hidden is not kept.
-    fn forget_hidden(&mut self) {
-        if holds_hidden(&self.script.0) || holds_hidden(&self.keep.0) {
+    fn forget_hidden(&mut self, holds: fn(&[u8]) -> bool) {
+        if holds(&self.script.0) || holds(&self.keep.0) || holds(self.why.as_bytes()) {
             *self = Self { quality: Quality::Impossible, keep: Bytes::default(), script: Bytes::default(), takes_record: false, by_user: false, why: "it holds a secret, which is not kept; apply the playbook again".into() };
         }
     }
@@ -63,32 +63,41 @@ impl Way {
 
 impl Pin {
     /// What holds something hidden is not kept; then nothing can be made of it later.
-    pub fn forget_hidden(&mut self) {
-        self.record.forget_hidden();
-        let holds = |deed: &Deed| holds_hidden(&deed.apply.0) || deed.upload.as_ref().is_some_and(|(_, content)| holds_hidden(&content.0));
-        if self.deed.as_ref().is_some_and(holds) {
+    pub fn forget_hidden(&mut self, tainted: bool) {
+        self.record.forget_hidden(tainted);
+        let holds = if tainted { holds_hidden } else { surely_holds_hidden };
+        let is_hit = |deed: &Deed| {
+            let expected = deed.expect.as_ref().is_some_and(|pattern| holds(pattern.to_string().as_bytes()));
+            holds(&deed.apply.0) || expected || deed.upload.as_ref().is_some_and(|(path, content)| holds(&content.0) || holds(&path.0))
+        };
+        if self.deed.as_ref().is_some_and(is_hit) {
             self.deed = None;
         }
     }
 }
 
 impl Record {
-    /// What holds something hidden is not kept: a question is left out together with its answers, a way becomes none.
-    pub fn forget_hidden(&mut self) {
-        let said = [&self.before, &self.after].into_iter().flatten().any(|seen| holds_hidden(&seen.stdout.0));
-        if said || holds_hidden(&self.probe.0) {
+    /// What holds something hidden is not kept: a question is left out together with its answers, a way becomes none. Of a step that has
+    /// nothing to do with secrets only what is there by no chance counts.
+    pub fn forget_hidden(&mut self, tainted: bool) {
+        let holds = if tainted { holds_hidden } else { surely_holds_hidden };
+        let said = [&self.before, &self.after].into_iter().flatten().any(|seen| holds(&seen.stdout.0));
+        if said || holds(&self.probe.0) {
             (self.probe, self.before, self.after, self.expect) = (Bytes::default(), None, None, None);
             if self.undo.quality == Quality::Exact {
                 self.undo.quality = Quality::BestEffort;
                 self.undo.why = "whether somebody has edited it since cannot be told, since what the host answered held a secret".into();
             }
         }
-        if self.expect.as_ref().is_some_and(|pattern| holds_hidden(&pattern.sh()) || holds_hidden(pattern.to_string().as_bytes())) {
+        if self.expect.as_ref().is_some_and(|pattern| holds(&pattern.sh()) || holds(pattern.to_string().as_bytes())) {
             self.expect = None;
         }
-        self.undo.forget_hidden();
-        self.redo.forget_hidden();
-        if holds_hidden(&self.kept.0) {
+        if self.path.as_ref().is_some_and(|path| holds(path.as_bytes())) {
+            self.path = None;
+        }
+        self.undo.forget_hidden(holds);
+        self.redo.forget_hidden(holds);
+        if holds(&self.kept.0) {
             self.kept = Bytes::default();
         }
     }

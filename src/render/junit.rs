@@ -52,7 +52,7 @@ impl Junit {
                 let case = Case { play: String::new(), name: "host".into(), seconds: 0.0, outcome: end.outcome, forgiven: false, message: end.message.clone(), detail: String::new() };
                 text.push_str(&case.text(host, &mut counts));
             }
-            let time: f64 = cases.iter().map(|case| case.seconds).sum();
+            let time = cases.iter().fold(0.0, |sum, case| sum + case.seconds);
             suites.push_str(&format!("  <testsuite name=\"{}\" {} time=\"{time:.3}\">\n{text}  </testsuite>\n", escaped(host), counts.attributes()));
             all.add(&counts);
         }

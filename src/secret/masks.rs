@@ -13,17 +13,24 @@ use super::MASK;
 /// What is shorter is in too many texts by chance.
 const SHORTEST: usize = 4;
 /// The same for a line of a longer secret.
-const SHORTEST_LINE: usize = 8;
+const SHORTEST_LINE: usize = 6;
 /// The same for a part of an encoded one.
 const SHORTEST_CODE: usize = 8;
 
+/// What is at least so long stands in no text by chance.
+const SURE: usize = 8;
+/// Programs break codes into lines of 60 to 76 letters; longer ones than these are looked for in one piece only.
+const LINE: usize = 57;
+const LONGEST_WRAPPED: usize = 8192;
+
 /// Whether there is any, so that nobody pays for those who have none.
 static ANY: AtomicBool = AtomicBool::new(false);
-static MASKS: RwLock<Masks> = RwLock::new(Masks { known: BTreeSet::new(), finder: None });
+static MASKS: RwLock<Masks> = RwLock::new(Masks { known: BTreeSet::new(), finders: None });
 
 struct Masks {
     known: BTreeSet<Vec<u8>>,
-    finder: Option<regex::bytes::Regex>,
+    /// All of them, and those that no other text holds by chance.
+    finders: Option<(regex::bytes::Regex, Option<regex::bytes::Regex>)>,
 }
 
 /// From now on this text is shown nowhere.
@@ -35,7 +42,7 @@ pub fn hide(secret: &str) {
     let before = masks.known.len();
     masks.known.extend(forms(secret));
     if masks.known.len() > before {
-        masks.finder = None;
+        masks.finders = None;
         ANY.store(true, Ordering::Release);
     }
 }
@@ -47,7 +54,20 @@ pub fn is_any_hidden() -> bool {
 
 /// Whether this holds something that is hidden.
 pub fn holds_hidden(text: &[u8]) -> bool {
-    is_any_hidden() && with_finder(|finder| finder.is_match(text))
+    is_any_hidden() && with_finders(|all, _| all.is_match(text))
+}
+
+/// Whether this holds something that is hidden and that stands there by no chance, as a word like `root` may.
+pub fn surely_holds_hidden(text: &[u8]) -> bool {
+    is_any_hidden() && with_finders(|_, sure| sure.is_some_and(|sure| sure.is_match(text)))
+}
+
+/// The length of the longest form of something hidden, in bytes; 0 without any.
+pub fn longest_hidden() -> usize {
+    if !is_any_hidden() {
+        return 0;
+    }
+    MASKS.read().unwrap_or_else(PoisonError::into_inner).known.iter().map(Vec::len).max().unwrap_or(0)
 }
 
 /// The text without what is hidden.
@@ -63,7 +83,7 @@ pub fn bytes_without_hidden(text: &[u8]) -> Cow<'_, [u8]> {
     if !is_any_hidden() || text.is_empty() {
         return Cow::Borrowed(text);
     }
-    with_finder(|finder| match finder.replace_all(text, regex::bytes::NoExpand(MASK.as_bytes())) {
+    with_finders(|all, _| match all.replace_all(text, regex::bytes::NoExpand(MASK.as_bytes())) {
         Cow::Borrowed(_) => Cow::Borrowed(text),
         Cow::Owned(bytes) => Cow::Owned(bytes),
     })
@@ -78,28 +98,45 @@ pub fn json_without_hidden(value: &mut serde_json::Value) {
             }
         }
         serde_json::Value::Array(items) => items.iter_mut().for_each(json_without_hidden),
-        serde_json::Value::Object(entries) => entries.values_mut().for_each(json_without_hidden),
+        serde_json::Value::Object(entries) => {
+            let is_hit = |name: &String| matches!(without_hidden(name), Cow::Owned(_));
+            if entries.keys().any(is_hit) {
+                *entries = std::mem::take(entries).into_iter().map(|(name, value)| (without_hidden(&name).into_owned(), value)).collect();
+            }
+            entries.values_mut().for_each(json_without_hidden);
+        }
         _ => {}
     }
 }
 
-fn with_finder<T>(look: impl FnOnce(&regex::bytes::Regex) -> T) -> T {
+fn with_finders<T>(look: impl FnOnce(&regex::bytes::Regex, Option<&regex::bytes::Regex>) -> T) -> T {
     {
         let masks = MASKS.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(finder) = &masks.finder {
-            return look(finder);
+        if let Some((all, sure)) = &masks.finders {
+            return look(all, sure.as_ref());
         }
     }
     let mut masks = MASKS.write().unwrap_or_else(PoisonError::into_inner);
-    if masks.finder.is_none() {
+    let finder = |shortest: usize| {
         // Where one is a part of another, the longer one is hidden.
-        let mut all: Vec<&Vec<u8>> = masks.known.iter().collect();
-        all.sort_by_key(|one| std::cmp::Reverse(one.len()));
-        let pattern: Vec<String> = all.iter().map(|one| one.iter().map(|byte| format!("\\x{byte:02x}")).collect()).collect();
-        let finder = regex::bytes::RegexBuilder::new(&pattern.join("|")).unicode(false).size_limit(1 << 28).build();
-        masks.finder = Some(finder.expect("literal bytes make a pattern"));
-    }
-    look(masks.finder.as_ref().expect("it has just been made"))
+        let mut known: Vec<&Vec<u8>> = masks.known.iter().filter(|one| one.len() >= shortest).collect();
+        known.sort_by_key(|one| std::cmp::Reverse(one.len()));
+        if known.is_empty() {
+            return None;
+        }
+        let pattern: Vec<String> = known.iter().map(|one| pattern_of(one)).collect();
+        Some(regex::bytes::RegexBuilder::new(&pattern.join("|")).unicode(false).size_limit(1 << 29).build().expect("literal bytes make a pattern"))
+    };
+    let finders = (finder(SHORTEST).expect("there is one"), finder(SURE));
+    let (all, sure) = masks.finders.insert(finders);
+    look(all, sure.as_ref())
+}
+
+/// A form of a secret as a pattern. A long code may be broken into lines.
+fn pattern_of(form: &[u8]) -> String {
+    let is_code = (LINE..LONGEST_WRAPPED).contains(&form.len()) && form.iter().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte));
+    let between = if is_code { "(?:\\r?\\n)?" } else { "" };
+    form.iter().map(|byte| format!("\\x{byte:02x}")).collect::<Vec<_>>().join(between)
 }
 
 /// How a secret may look in a text: plain, line by line, escaped for JSON, shells and addresses, in base64 and hexadecimal.
@@ -112,10 +149,18 @@ fn forms(secret: &str) -> BTreeSet<Vec<u8>> {
     };
     let trimmed = secret.trim_end_matches(['\n', '\r']);
     let lines = trimmed.lines().filter(|line| trimmed.contains('\n') && line.trim().len() >= SHORTEST_LINE).map(str::trim);
-    for text in [secret, trimmed].into_iter().chain(lines) {
+    for text in [secret, trimmed, secret.trim()].into_iter().chain(lines) {
         add(text.as_bytes());
         let json = serde_json::to_string(text).unwrap_or_default();
-        add(json.trim_matches('"').as_bytes());
+        let json = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
+        let escaped: String = json.chars().map(|letter| if letter.is_ascii() { letter.to_string() } else { letter.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect() }).collect();
+        for json in [json, &json.replace('/', "\\/"), &escaped, &escaped.replace('/', "\\/")] {
+            add(json.as_bytes());
+        }
+        let entities = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;");
+        add(entities.replace('\'', "&#39;").as_bytes());
+        add(entities.replace('\'', "&#x27;").as_bytes());
+        add(entities.replace('\'', "&#x27;").replace('/', "&#x2f;").as_bytes());
         add(text.replace('\'', "'\\''").as_bytes());
         add(text.replace('\\', "\\\\").replace('"', "\\\"").replace('$', "\\$").replace('`', "\\`").as_bytes());
         let percent = |keep: &str, upper: bool| -> String {
@@ -139,7 +184,7 @@ fn forms(secret: &str) -> BTreeSet<Vec<u8>> {
                 let shifted: Vec<u8> = std::iter::repeat_n(0, before).chain(text.bytes()).collect();
                 let code = engine.encode(&shifted);
                 // The letters at both ends depend on what stands beside it.
-                let whole = if shifted.len() % 3 == 0 { code.len() } else { code.trim_end_matches('=').len() - 1 };
+                let whole = if shifted.len().is_multiple_of(3) { code.len() } else { code.trim_end_matches('=').len() - 1 };
                 let part = code.get([0, 2, 3][before]..whole).unwrap_or_default();
                 if part.len() >= SHORTEST_CODE {
                     add(part.as_bytes());
@@ -178,8 +223,18 @@ mod tests {
         assert_eq!(without_hidden("ab cd"), "ab cd");
         hide("-----BEGIN KEY-----\nMIIEpAIBAAKCAQEA7\nshort\n");
         assert_eq!(without_hidden("found MIIEpAIBAAKCAQEA7 there"), "found *** there");
-        let mut value = serde_json::json!({ "a": [secret], "b": 1 });
+        let mut value = serde_json::json!({ "a": [secret], "b": 1, secret: 2 });
         json_without_hidden(&mut value);
-        assert_eq!(value, serde_json::json!({ "a": ["***"], "b": 1 }));
+        assert_eq!(value, serde_json::json!({ "a": ["***"], "b": 1, "***": 2 }));
+        // In lines of 76 letters, as `base64` prints them; as Python and PHP write JSON; and as markup.
+        let long = "0123456789abcdefghijklmnopqrstuvwxyz-ABCDEFGHIJKLMNOPQRSTUVWXYZ_the_end!";
+        hide(long);
+        let code = STANDARD.encode(long);
+        let shown = without_hidden(&format!("{}\n{}\n", &code[..76], &code[76..])).into_owned();
+        assert!(shown.starts_with("***"), "{shown}");
+        assert!(!without_hidden("hun'ter \\\"2\\\"\\/\\u00fc$x").contains("hun"));
+        assert!(!without_hidden("hun&#x27;ter &quot;2&quot;&#x2f;ü$x").contains("hun"));
+        hide("root");
+        assert!(holds_hidden(b"chown root x") && !surely_holds_hidden(b"chown root x") && surely_holds_hidden(long.as_bytes()));
     }
 }

@@ -9,7 +9,7 @@ mod masks;
 use zeroize::Zeroizing;
 
 pub use file::secret_of_file;
-pub use masks::{bytes_without_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, without_hidden};
+pub use masks::{bytes_without_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, longest_hidden, surely_holds_hidden, without_hidden};
 
 /// What is shown in place of a secret value.
 pub const MASK: &str = "***";

@@ -30,10 +30,17 @@ impl Kept {
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = self.head.clone();
         let missing = self.total_bytes - (self.head.len() + self.tail.len()) as u64;
-        if missing > 0 {
-            bytes.extend_from_slice(format!("\n[… {missing} bytes left out …]\n").as_bytes());
+        if missing == 0 {
+            bytes.extend(&self.tail);
+            return bytes;
         }
-        bytes.extend(&self.tail);
+        // A part of something hidden is not found by itself.
+        let torn = crate::secret::longest_hidden().saturating_sub(1);
+        bytes.truncate(bytes.len().saturating_sub(torn));
+        let skipped = torn.min(self.tail.len());
+        let missing = self.total_bytes - (bytes.len() + self.tail.len() - skipped) as u64;
+        bytes.extend_from_slice(format!("\n[… {missing} bytes left out …]\n").as_bytes());
+        bytes.extend(self.tail.iter().skip(skipped));
         bytes
     }
 }
