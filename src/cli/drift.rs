@@ -21,6 +21,8 @@ use crate::shell::glob;
 
 /// A change that is so close to the end of our own run was made by it.
 const OWN_SECONDS: i64 = 2;
+/// Between a package's files and its entry in the log lies at most so much.
+const PACKAGE_SECONDS: i64 = 120;
 /// Something differs.
 const DIFFERS: u8 = 2;
 
@@ -85,6 +87,7 @@ impl Drift {
             std::thread::sleep(pause);
         }
         let plans = prepared.hosts.clone();
+        let opening = runner::opening(&input, &run, &self.reason);
         let (again, id) = (input.clone(), run.clone());
         let mut events = Vec::new();
         let (exit, ()) = heard(&mut events, |events, stop| async move {
@@ -100,7 +103,8 @@ impl Drift {
             found.accuse(&asked)?;
         }
         let exit = if exit == 130 { 130 } else { found.settle(exit) };
-        found.remember(&run, &self.reason)?;
+        // The result is told, whatever becomes of the journal.
+        let remembered = found.remember(opening);
         let mut listener = reports.listener();
         found.events.iter().for_each(&mut *listener);
         if common.show.output == OutputForm::Human {
@@ -113,6 +117,12 @@ impl Drift {
             let mut shower = runner::shower(&common.show, diff, Box::new(std::io::stdout()));
             found.events.iter().for_each(|event| shower.take(event));
         }
+        let exit = if let Err(error) = remembered {
+            super::complain(&format!("error: the journal does not know of this check: {error:#}"));
+            if exit == 0 { super::BAD_INPUT } else { exit }
+        } else {
+            exit
+        };
         Ok(reports.finish(exit))
     }
 
@@ -177,7 +187,7 @@ impl Found {
             let path = path_of(step);
             let excuse = if ignored.iter().any(|pattern| fits(pattern, step, path.as_deref())) {
                 Some(("ignored", "differs, and is ignored".to_owned()))
-            } else if let Some(hold) = path.as_deref().and_then(|path| held.of(&step.host, path)) {
+            } else if let Some(hold) = path.as_deref().and_then(|path| held.of(step.delegated_to.as_ref().unwrap_or(&step.host), path)) {
                 Some(("held", format!("differs, and is held until {}{}", hold.until, hold.because())))
             } else if known.contains(&key(step)) {
                 Some(("old", "differs, as it did before".to_owned()))
@@ -189,6 +199,13 @@ impl Found {
                 step.message = message;
                 step.data.insert("drift".into(), json!({ "excused": word }));
             }
+        }
+        // A handler for which nothing is left to be done.
+        let due: BTreeSet<String> = self.steps().filter(|step| step.outcome == Outcome::Changed && !step.is_handler).map(|step| step.host.clone()).collect();
+        for step in self.steps().filter(|step| step.outcome == Outcome::Changed && step.is_handler && !due.contains(&step.host)) {
+            step.outcome = Outcome::Ok;
+            step.message = "would run, but what notifies it does not count".into();
+            step.data.insert("drift".into(), json!({ "excused": "handlers" }));
         }
         Ok(())
     }
@@ -204,6 +221,9 @@ impl Found {
                 paths.push(path);
             }
         }
+        // Hosts that something was delegated to may be in no play.
+        let others: Vec<String> = questions.keys().filter(|host| !plans.contains_key(*host)).cloned().collect();
+        plans.extend(engine::plans_for(&self.again, &others, "drift", &mut Vec::new()));
         let hosts: Vec<_> = questions.into_iter().filter_map(|(host, paths)| Some((host.clone(), plans.remove(&host)?, paths))).collect();
         if hosts.is_empty() {
             return Ok(BTreeMap::new());
@@ -224,7 +244,9 @@ impl Found {
             if let Some(path) = path_of(step) {
                 facts.insert("path".into(), path.into());
             }
-            step.data.insert("drift".into(), facts.into());
+            let mut drift: Value = facts.into();
+            crate::secret::json_without_hidden(&mut drift);
+            step.data.insert("drift".into(), drift);
         }
         self.archive = archive;
         Ok(())
@@ -241,10 +263,13 @@ impl Found {
         let mut differs = false;
         for event in &mut self.events {
             let Event::HostEnd(end) = event else { continue };
-            if let Some(counted) = totals.remove(&end.host)
-                && matches!(end.outcome, Outcome::Ok | Outcome::Changed)
-            {
-                end.outcome = if counted.contains_key(&Outcome::Changed) { Outcome::Changed } else { Outcome::Ok };
+            if let Some(mut counted) = totals.remove(&end.host) {
+                // What is no step's own: nobody could log in.
+                let more = end.totals.iter().filter(|(outcome, _)| matches!(outcome, Outcome::Unreachable | Outcome::Cancelled));
+                counted.extend(more.map(|(outcome, count)| (*outcome, *count)));
+                if !matches!(end.outcome, Outcome::Unreachable | Outcome::Unknown) {
+                    end.outcome = counted.keys().max().copied().unwrap_or(Outcome::Ok);
+                }
                 end.totals = counted;
             }
             differs |= end.totals.contains_key(&Outcome::Changed);
@@ -265,8 +290,7 @@ impl Found {
     }
 
     /// The check stays in the journal, so that drift has a history.
-    fn remember(&self, run: &str, reason: &str) -> Result<()> {
-        let opening = runner::opening(&self.again, run, reason);
+    fn remember(&self, opening: crate::journal::Opening) -> Result<()> {
         let journal = Journal::begin(&runner::journal_path(), opening)?;
         for event in &self.events {
             journal.take(event);
@@ -279,8 +303,10 @@ impl Found {
         let names = playbooks.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
         let ends: Vec<&HostEnd> = self.events.iter().filter_map(|event| if let Event::HostEnd(end) = event { Some(&**end) } else { None }).collect();
         let differing = ends.iter().filter(|end| end.totals.contains_key(&Outcome::Changed)).count();
+        let judged = ends.iter().filter(|end| matches!(end.outcome, Outcome::Ok | Outcome::Skipped | Outcome::Changed)).count();
         let counted = |count: usize| if count == 1 { "1 host".to_owned() } else { format!("{count} hosts") };
         let mut text = match differing {
+            0 if judged < ends.len() => format!("no drift on {judged} of {} ({names})\n", counted(ends.len())),
             0 => format!("no drift on {} ({names})\n", counted(ends.len())),
             _ => format!("drift on {differing} of {} ({names})\n", counted(ends.len())),
         };
@@ -293,7 +319,7 @@ impl Found {
                 if verbosity == 0 {
                     continue;
                 }
-            } else if !matches!(step.outcome, Outcome::Changed | Outcome::Failed | Outcome::Pending | Outcome::Unreachable | Outcome::Unknown) {
+            } else if step.forgiven || !matches!(step.outcome, Outcome::Changed | Outcome::Failed | Outcome::Pending | Outcome::Unreachable | Outcome::Unknown) {
                 continue;
             }
             let item = step.item.as_ref().map(|item| format!(" ({})", item.as_str().map_or_else(|| item.to_string(), str::to_owned))).unwrap_or_default();
@@ -367,6 +393,12 @@ fn culprit(step: &Step, archive: Option<&Archive>, asked: &BTreeMap<String, Resu
     let Some(pin) = &step.pin else {
         return Ok(Culprit { by: "unknown", how: "differs; the task says `no_log`, so nothing more is told".into(), facts });
     };
+    if step.is_handler {
+        return Ok(Culprit { by: "unknown", how: "would run, since a change notifies it".into(), facts });
+    }
+    if pin.record.probe.0.is_empty() {
+        return Ok(Culprit { by: "unknown", how: "would run; whether that is needed cannot be told beforehand".into(), facts });
+    }
     let last = archive.map(|archive| archive.last_of(host, &pin.record)).transpose()?.flatten();
     // Where the same was asked then and now, the answers tell whether the host is as it was left.
     let asked_then = last.as_ref().and_then(|last| last.record.as_ref()).filter(|record| record.after.is_some() && record.probe == pin.record.probe && !record.probe.0.is_empty());
@@ -429,7 +461,9 @@ fn by_evidence(evidence: &Evidence, testimony: &Testimony, last: Option<&crate::
     }
     if let Some(package) = &evidence.package {
         facts.insert("package".into(), package.name.as_str().into());
-        if package.is_shipped {
+        // Permissions are in no list of hashes, so somebody may have changed these since.
+        let is_newer = matches!((&evidence.changed, package.time), (Some((when, _)), Some(came)) if *when > came + PACKAGE_SECONDS);
+        if package.is_shipped && !is_newer {
             let when = package.time.map(|when| format!(" on {}", time(when))).unwrap_or_default();
             return Culprit { by: "package", how: format!("by the package {}: as it came{when}", package.name), facts };
         }

@@ -1,7 +1,7 @@
 //! `hold`: paths on hosts that are left as somebody has made them, for a while.
 
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
@@ -63,6 +63,7 @@ pub struct Holds {
 
 impl Hold {
     pub fn run(self) -> Result<u8> {
+        let _alone = Holds::alone()?;
         let mut holds = Holds::read()?;
         let (Some(host), Some(path), false) = (self.host, self.path, self.list) else {
             holds.hold.iter().for_each(|held| say(&safe(format!("{}  {}  until {}{}  ({}, {})", held.host, held.path, held.until, held.because(), held.who, held.since).as_bytes())));
@@ -71,6 +72,10 @@ impl Hold {
         if !path.starts_with('/') {
             bail!("`{path}` is no path on a host; write it from `/`");
         }
+        if host.trim().is_empty() {
+            bail!("which host? write its name, or a pattern such as `web*`");
+        }
+        let path = if path.len() > 1 { path.trim_end_matches('/').to_owned() } else { path };
         let before = holds.hold.len();
         holds.hold.retain(|held| held.host != host || held.path != path);
         if self.release {
@@ -98,6 +103,16 @@ impl Hold {
 }
 
 impl Holds {
+    /// The right to change them, which one process has at a time.
+    fn alone() -> Result<nix::fcntl::Flock<std::fs::File>> {
+        let place = Self::place().with_extension("lock");
+        if let Some(folder) = place.parent() {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(|| format!("`{}`", folder.display()))?;
+        }
+        let file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&place).with_context(|| format!("`{}`", place.display()))?;
+        nix::fcntl::Flock::lock(file, nix::fcntl::FlockArg::LockExclusive).map_err(|(_, error)| anyhow::anyhow!("`{}`: {error}", place.display()))
+    }
+
     fn place() -> PathBuf {
         runner::journal_path().with_file_name("holds.json")
     }
@@ -124,7 +139,7 @@ impl Holds {
         let in_words = || format!("`{}` cannot be written", place.display());
         let beside = place.with_extension("new");
         if let Some(folder) = place.parent() {
-            std::fs::create_dir_all(folder).with_context(in_words)?;
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).with_context(in_words)?;
         }
         let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside).with_context(in_words)?;
         file.write_all(serde_json::to_string_pretty(self)?.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&beside, &place)).with_context(in_words)

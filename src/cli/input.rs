@@ -233,11 +233,20 @@ fn variables_of_file(path: &str, sources: &mut Sources, problems: &mut Vec<Diagn
             let source = sources.add(path, read.shown);
             let span = Span { source, bytes: 0..read.text.len() };
             let plain_name = path.strip_suffix(".age").unwrap_or(path);
-            let mut table = match () {
-                () if plain_name.ends_with(".json") => json_table(&read.text, &span, problems)?,
-                () if plain_name.ends_with(".yaml") || plain_name.ends_with(".yml") => yaml_table(&read.text, &span, problems)?,
-                () => parse(source, &read.text, problems),
+            let before = problems.len();
+            let table = match () {
+                () if plain_name.ends_with(".json") => json_table(&read.text, &span, problems),
+                () if plain_name.ends_with(".yaml") || plain_name.ends_with(".yml") => yaml_table(&read.text, &span, problems),
+                () => Some(parse(source, &read.text, problems)),
             };
+            if read.is_secret && table.is_none() {
+                // What is wrong with it may be shown with the line that it stands in.
+                for problem in &mut problems[before..] {
+                    let what = problem.message.split(':').next().unwrap_or_default().to_owned();
+                    problem.message = format!("`{path}`: {what}; where, only `mutate secret view` may show");
+                }
+            }
+            let mut table = table?;
             vault::unseal(&mut table, read.is_secret, problems);
             Some(table)
         }

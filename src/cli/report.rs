@@ -162,7 +162,9 @@ fn of_drift(archive: &Archive, texts: &mut Texts) -> Result<Value> {
             "hosts_drifted": hosts.iter().filter(|host| host.totals.contains_key("changed")).count(),
         }));
         let before = seen.remove(&playbook).unwrap_or_default();
-        let mut now = BTreeMap::new();
+        // What a check has not looked at is as it was.
+        let seen_now: std::collections::BTreeSet<&str> = hosts.iter().filter(|host| ["ok", "changed"].contains(&host.outcome.as_str())).map(|host| host.host.as_str()).collect();
+        let mut now: BTreeMap<String, (String, usize, Step)> = before.iter().filter(|(_, (.., step))| !seen_now.contains(step.host.as_str())).map(|(key, entry)| (key.clone(), entry.clone())).collect();
         for step in archive.steps(&run.id)?.into_iter().filter(|step| step.outcome == "changed") {
             let key = format!("{}\u{1f}{}\u{1f}{}\u{1f}{:?}", step.host, step.file, step.task, step.item);
             let (since, count) = before.get(&key).map_or_else(|| (run.started.clone(), 0), |(since, count, _)| (since.clone(), *count));

@@ -1,7 +1,7 @@
 //! What a run leaves for machines: files for other programs, word to somebody, and how cron runs it.
 
 use std::io::Write as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -278,7 +278,7 @@ fn one_at_a_time(playbooks: &[PathBuf], command: &str, patience: Option<Duration
     let whole: Vec<String> = playbooks.iter().map(|path| std::fs::canonicalize(path).unwrap_or_else(|_| path.clone()).display().to_string()).collect();
     let name = runner::hex(format!("{command}\n{}", whole.join("\n")).as_bytes());
     let folder = runner::journal_path().with_file_name("cron");
-    std::fs::create_dir_all(&folder).with_context(|| format!("`{}`", folder.display()))?;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).with_context(|| format!("`{}`", folder.display()))?;
     let path = folder.join(format!("{}.lock", &name[..32]));
     let mut file = std::fs::OpenOptions::new().create(true).truncate(false).write(true).open(&path).with_context(|| format!("`{}`", path.display()))?;
     let begun = std::time::Instant::now();
@@ -295,23 +295,48 @@ fn one_at_a_time(playbooks: &[PathBuf], command: &str, patience: Option<Duration
     }
 }
 
+/// A folder and everything in it, up to a bound.
+fn below(folder: &Path, places: &mut std::collections::BTreeSet<PathBuf>) {
+    const MOST: usize = 20_000;
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    places.insert(folder.to_owned());
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if places.len() >= MOST {
+            return;
+        }
+        if path.is_dir() && !path.is_symlink() {
+            below(&path, places);
+        } else {
+            places.insert(path);
+        }
+    }
+}
+
 /// As root, from a file that somebody else can write, anybody could do anything.
 fn refuse_open_files(input: &Input) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
+    let mut places = std::collections::BTreeSet::new();
     for source in input.sources.all() {
-        let path = Path::new(&source.name);
-        let Ok(path) = std::fs::canonicalize(path) else { continue };
-        for place in [Some(path.as_path()), path.parent()].into_iter().flatten() {
-            let Ok(metadata) = std::fs::metadata(place) else { continue };
-            let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
-            if metadata.uid() != 0 {
-                bail!("`{}` belongs to another user than root, and root does not run unattended from it; give it to root (`chown root`)", place.display());
-            }
-            if metadata.mode() & 0o022 != 0 && !sticky {
-                bail!("`{}` can be written by others than root, and root does not run unattended from it; take that away (`chmod go-w`)", place.display());
-            }
+        let named = Path::new(&source.name);
+        let Ok(path) = std::fs::canonicalize(named) else { continue };
+        // A link can be made to lead elsewhere by whoever can write its folder.
+        let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        places.extend([path.clone()].into_iter().chain(path.parent().map(Path::to_owned)).chain(std::fs::canonicalize(folder)));
+        // What playbooks and roles bring along.
+        for name in ["files", "templates", "modules", "roles", "vars"] {
+            below(&folder.join(name), &mut places);
+        }
+    }
+    for place in &places {
+        let Ok(metadata) = std::fs::metadata(place) else { continue };
+        let sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
+        if metadata.uid() != 0 {
+            bail!("`{}` belongs to another user than root, and root does not run unattended from it; give it to root (`chown root`)", place.display());
+        }
+        if metadata.mode() & 0o022 != 0 && !sticky {
+            bail!("`{}` can be written by others than root, and root does not run unattended from it; take that away (`chmod go-w`)", place.display());
         }
     }
     Ok(())

@@ -185,7 +185,7 @@ impl Resume {
             steps: steps
                 .iter()
                 .filter(|step| ["changed", "ok"].contains(&step.outcome.as_str()) && !step.handler && step.undone_by.is_none())
-                .map(|step| (step.host.clone(), step.file.clone(), step.line, step.item.as_ref().map(ToString::to_string)))
+                .map(|step| (step.for_host.clone().unwrap_or_else(|| step.host.clone()), step.file.clone(), step.line, step.item.as_ref().map(ToString::to_string)))
                 .collect(),
         };
         super::run_again(&run.arguments, done, good.into_iter().collect())

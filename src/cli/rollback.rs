@@ -58,6 +58,10 @@ impl Rollback {
                 by_host.entry(step.host.clone()).or_default().push(step);
             }
         }
+        // What was done for other hosts was done between what was done for this one.
+        for steps in by_host.values_mut() {
+            steps.sort_by_key(|step| step.time.parse::<jiff::Timestamp>().ok());
+        }
         if by_host.is_empty() {
             if is_undone {
                 bail!("the run {} has been undone already; `mutate show {}` tells by which run", undoes.id, undoes.id);
@@ -96,7 +100,7 @@ pub fn limited(input: &engine::Input, common: &Common, host: &str) -> bool {
 }
 
 fn reversal(step: Step) -> Option<Reversal> {
-    Some(Reversal { number: step.number, place: step.place(), record: step.record?, is_own: false })
+    Some(Reversal { number: step.number, place: step.place(), record: step.record?, is_own: false, order: 0 })
 }
 
 /// What is about to be undone, and how well that can be done; equal lines of many hosts once.

@@ -64,6 +64,9 @@ impl Gathered {
 
     fn take(&mut self, step: &Step) {
         let mut leave_out = |why: &str| self.left_out.push((step.host.clone(), step.task.clone(), why.to_owned()));
+        if step.delegated_to.is_some() && step.outcome == Outcome::Changed {
+            return leave_out("it is delegated to another host, which a plan does not keep");
+        }
         let pin = match (&step.pin, step.outcome) {
             (Some(pin), Outcome::Changed) if pin.deed.is_none() => return leave_out("it holds a secret, which a plan does not keep"),
             (Some(pin), _) => (**pin).clone(),

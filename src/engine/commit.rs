@@ -291,7 +291,8 @@ impl Walker {
     /// The frame that takes the lock for this run and this host.
     pub(super) fn lock_frame(&self, again: bool) -> Frame {
         let input = &self.shared.input;
-        let owner = format!("{} `mutate {}`\nfor {}", input.who, input.options.command, self.name);
+        let on_behalf = self.for_host.as_ref().map(|host| format!(" on behalf of {host}")).unwrap_or_default();
+        let owner = format!("{} `mutate {}`\nfor {}{on_behalf}", input.who, input.options.command, self.name);
         let verb = Verb::Lock { run: self.shared.run.clone(), lease: LEASE, owner, again };
         Frame { seq: 0, verb, libraries: Vec::new(), limit: Duration::from_secs(30) }
     }
@@ -304,7 +305,10 @@ impl Walker {
             .todo
             .iter()
             .filter_map(|work| match work {
-                Work::Ready(ready) => Some(super::record::intent(&self.name, ready, change(ready.seq)?, &self.shared.input.sources, self.confirm_limit(ready))),
+                Work::Ready(ready) => {
+                    let intent = super::record::intent(&self.name, ready, change(ready.seq)?, &self.shared.input.sources, self.confirm_limit(ready));
+                    Some(Intent { for_host: self.for_host.clone(), ..intent })
+                }
                 _ => None,
             })
             .collect();
@@ -382,7 +386,8 @@ impl Walker {
         };
         let is_check = self.is_check(ready);
         let mut around = ready.around.clone();
-        let planned = is_check && (changes_before || self.planned_changes > 0);
+        // A gate judges what is, whatever was only planned.
+        let planned = is_check && ready.bound.task.soak.is_none() && (changes_before || self.planned_changes > 0);
         around.after_planned_changes = planned || changes_before;
         if ready.timed_out {
             let by_user = matches!(ready.question, Question::Run(_));
@@ -422,6 +427,8 @@ impl Walker {
                 Judged::InPlace(Box::new(Ending::new(Outcome::Skipped).change(&Change { report: Report::default(), ..*change }).message(held)))
             }
             Ok(Verdict::Differs(change)) if change.download.is_some() => Judged::Download(change),
+            // It only waits, and that is what is asked.
+            Ok(Verdict::Differs(change)) if ready.bound.task.soak.is_some() && change.effect == Effect::Nothing => Judged::Change(change),
             Ok(Verdict::Differs(change)) if is_check => {
                 let (outcome, message) = match change.effect {
                     Effect::Change => (Outcome::Changed, ""),

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use super::made_groups::with_hosts;
 use super::prepare::{HostPlan, plans_for};
-use super::rollback::Reversal;
 use super::step::Ready;
 use super::walk::{Halt, Walker, Work};
 use super::{Input, Shared};
@@ -19,13 +18,18 @@ use crate::remote::HostFailure;
 /// The name of this machine, for which no inventory is needed.
 pub(super) const HERE: &str = "localhost";
 
-/// Plans for hosts that tasks were delegated to, or what is wrong with one.
-pub(super) type Plans = BTreeMap<String, Result<HostPlan, String>>;
+/// Plans for hosts that tasks were delegated to.
+pub(super) type Plans = BTreeMap<String, HostPlan>;
 
 /// How to reach a host that a task is delegated to.
 pub(super) fn plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, String> {
     let mut plans = shared.delegates.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    plans.entry(name.to_owned()).or_insert_with(|| new_plan(shared, name, place)).clone()
+    if let Some(known) = plans.get(name) {
+        return Ok(known.clone());
+    }
+    let plan = new_plan(shared, name, place)?;
+    plans.insert(name.to_owned(), plan.clone());
+    Ok(plan)
 }
 
 fn new_plan(shared: &Shared, name: &str, place: &Span) -> Result<HostPlan, String> {
@@ -54,6 +58,11 @@ impl Walker {
     /// Does the step at the front on another host.
     pub(super) async fn delegate(&mut self) -> Result<(), Halt> {
         let Some(Work::Delegated { mut ready, to, plan }) = self.todo.pop_front() else { return Ok(()) };
+        // Facts are those of this host; the other one is not asked for any.
+        let task = &ready.bound.task;
+        if task.failed_when.iter().chain(&task.changed_when).chain(&task.until).any(|node| node.text().is_some_and(|text| text.contains("facts"))) {
+            self.gather().await?;
+        }
         // Whoever waits for another host keeps none locked.
         self.release().await;
         let mut lent = match self.lent.remove(&to) {
@@ -71,17 +80,15 @@ impl Walker {
         lent.outcome = None;
         lent.message.clear();
         lent.todo = [Work::Ready(ready)].into();
-        let made_before = lent.made.len();
+        let epoch = lent.epoch;
         let ended = Box::pin(lent.walk()).await;
         let undone: Vec<Work> = lent.todo.drain(..).collect();
         lent.release().await;
         self.results = lent.results.clone();
         self.series = std::mem::take(&mut lent.series);
-        if lent.made.len() > made_before {
-            self.lent_made.push((self.made.len(), to.clone(), made_before));
-        }
         let totals = std::mem::take(&mut lent.totals);
-        let has_changed = totals.contains_key(&Outcome::Changed);
+        let is_check = self.shared.input.options.check;
+        let has_changed = totals.contains_key(&Outcome::Changed) && (is_check || lent.epoch > epoch);
         for (outcome, count) in totals {
             *self.totals.entry(outcome).or_default() += count;
         }
@@ -89,14 +96,19 @@ impl Walker {
             self.worsen(outcome);
         }
         if has_changed {
-            let is_check = self.shared.input.options.check;
+            let user = self.plan.usual_user(&self.shared.input.options);
             for at in notices {
-                self.notified.entry(at).or_default();
+                let shells = self.notified.entry(at).or_default();
                 if !is_check {
-                    self.late_notices.push((self.plan.usual_user(&self.shared.input.options), at));
+                    if !shells.contains(&user) {
+                        shells.push(user.clone());
+                    }
+                    self.late_notices.push((user.clone(), at));
                 }
             }
         }
+        self.groups.append(&mut lent.groups);
+        self.obstacle = self.obstacle.or(lent.obstacle.take());
         let (was_lost, message) = (lent.outcome == Some(Outcome::Unknown), std::mem::take(&mut lent.message));
         self.lent.insert(to.clone(), lent);
         match ended {
@@ -107,7 +119,11 @@ impl Walker {
             }
             // Nothing was begun there, so this is a failure like others.
             Err(Halt::Host(failure)) => {
-                self.lent.remove(&to);
+                // What it has changed so far may have to be undone, over another connection.
+                if let Some(lent) = self.lent.get_mut(&to) {
+                    lent.shells.clear();
+                    lent.link = None;
+                }
                 self.fail_undone(undone, format!("{to}, to which it is delegated, cannot be reached: {failure}"))
             }
             Err(Halt::Failed) if undone.iter().any(|work| matches!(work, Work::Ready(_))) => self.fail_undone(undone, format!("{to}, to which it is delegated: {message}")),
@@ -140,20 +156,14 @@ impl Walker {
         other
     }
 
-    /// What the play has changed here and on the hosts that it has worked on besides, in the order in which that is undone: the host, where it
-    /// is another one, and its changes, the first one first.
-    pub(super) fn take_made(&mut self) -> Vec<(Option<String>, Vec<Reversal>)> {
-        let mut parts = Vec::new();
-        let mut own = std::mem::take(&mut self.made);
-        for (own_before, host, before) in std::mem::take(&mut self.lent_made).into_iter().rev() {
-            parts.push((None, own.split_off(own_before.min(own.len()))));
-            if let Some(lent) = self.lent.get_mut(&host) {
-                parts.push((Some(host), lent.made.split_off(before.min(lent.made.len()))));
-            }
-        }
-        parts.push((None, own));
-        parts.retain(|(_, steps)| !steps.is_empty());
-        parts
+    /// Whether the play has changed something here, or for this host elsewhere.
+    pub(super) fn has_made(&self) -> bool {
+        !self.made.is_empty() || self.has_lent_made()
+    }
+
+    /// Whether the play has changed something for this host elsewhere.
+    pub(super) fn has_lent_made(&self) -> bool {
+        self.lent.values().any(|lent| !lent.made.is_empty())
     }
 
     /// Takes leave of the hosts that this one has worked on besides itself.

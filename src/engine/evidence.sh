@@ -28,7 +28,14 @@ evidence_logins() {
 # evidence_path PATH
 evidence_path() {
   printf 'path %s\n' "$(core_esc "$1")"
-  if [ -e "$1" ] || [ -L "$1" ]; then stat -c 'stat %Z %U' -- "$1"; else echo gone; fi
+  if [ -d "$1" ] && [ ! -L "$1" ]; then
+    # Something in it may be what has changed last.
+    printf 'stat %s %s\n' "$(find "$1" -xdev -exec stat -c %Z -- {} + 2>/dev/null | sort -n | tail -n 1)" "$(stat -c %U -- "$1")"
+  elif [ -e "$1" ] || [ -L "$1" ]; then
+    stat -c 'stat %Z %U' -- "$1"
+  else
+    echo gone
+  fi
   evidence__ledger "$1"
   evidence__package "$1"
   :
@@ -76,9 +83,10 @@ evidence__package() {
 # evidence__told PACKAGE MANAGER TIME DIFFERING PATH: the manager's list of differing files ends each line with a path
 evidence__told() {
   _is=shipped
-  printf '%s\n' "$4" | grep -qF -e "$5" && {
-    _is=differs
-    [ -e "$5" ] || [ -L "$5" ] || _is=missing
-  }
+  case "$4$n" in
+    *" $5$n"* | *"$n$5$n"* | "$5$n"*)
+      _is=differs
+      [ -e "$5" ] || [ -L "$5" ] || _is=missing ;;
+  esac
   printf 'package %s %s %s %s\n' "$1" "$2" "${3:--}" "$_is"
 }

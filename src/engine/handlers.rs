@@ -94,11 +94,11 @@ impl Walker {
     }
 
     /// A notice that depended on `changed_when` reaches the ledger only after the step.
-    async fn note_late(&mut self) -> Result<(), Halt> {
+    pub(super) async fn note_late(&mut self) -> Result<(), Halt> {
         for (user, at) in std::mem::take(&mut self.late_notices) {
             let (id, text) = handler_id(&self.shared, &self.play, at);
             let frame = unanswered(Verb::Notify { id, text });
-            if self.has_shell(&user).await {
+            if self.has_shell(&user).await || self.shell(&user, &[]).await.is_ok() {
                 self.fly(&user, &[frame]).await?;
             }
         }

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,10 +27,13 @@ pub(super) struct Meeting {
 struct State {
     /// The last barrier that each host of the batch has come to; who has ended is not among them.
     reached: HashMap<String, usize>,
-    /// Tasks that run once, by where they stand in memory.
-    once: HashMap<usize, Once>,
+    /// Tasks that run once.
+    once: HashMap<Key, Once>,
     throttles: HashMap<usize, Arc<Semaphore>>,
 }
+
+/// A task, by where it stands in memory, with the items of the loops around it.
+type Key = (usize, String);
 
 enum Once {
     Running,
@@ -42,8 +46,12 @@ enum Once {
 /// A host's turn at a task that runs once. Dropped before its end, the task has failed.
 pub(super) struct Turn {
     meeting: Arc<Meeting>,
-    key: usize,
+    key: Key,
     host: String,
+    /// How many steps the host had ended before.
+    steps: usize,
+    /// Another host has it.
+    is_given_up: AtomicBool,
     /// What the others need to know.
     names: Vec<String>,
 }
@@ -67,6 +75,11 @@ impl Meeting {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state());
         self.changed.send_replace(());
+    }
+
+    /// These tasks are for the next batch again.
+    pub fn forget(&self, tasks: &[Arc<Task>]) {
+        self.change(|state| state.once.retain(|(place, _), _| tasks.iter().all(|task| Arc::as_ptr(task) as usize != *place)));
     }
 
     /// These hosts work side by side from now on.
@@ -101,11 +114,11 @@ impl Meeting {
     }
 
     /// Takes a task that runs once, or waits for what became of it.
-    async fn turn(self: Arc<Self>, key: usize, host: String, names: Vec<String>) -> Result<Turn, Result<Arc<Layer>, String>> {
+    async fn turn(self: Arc<Self>, key: Key, host: String, steps: usize, names: Vec<String>) -> Result<Turn, Result<Arc<Layer>, String>> {
         let found = self
             .until(|state| match state.once.get(&key) {
                 None => {
-                    state.once.insert(key, Once::Running);
+                    state.once.insert(key.clone(), Once::Running);
                     Some(None)
                 }
                 Some(Once::Running) => None,
@@ -114,7 +127,7 @@ impl Meeting {
             })
             .await;
         match found {
-            None => Ok(Turn { meeting: self, key, host, names }),
+            None => Ok(Turn { meeting: self, key, host, steps, is_given_up: AtomicBool::new(false), names }),
             Some(known) => Err(known),
         }
     }
@@ -123,12 +136,16 @@ impl Meeting {
 impl Turn {
     /// Nothing was begun; another host may do it.
     pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::SeqCst);
         self.meeting.change(|state| drop(state.once.remove(&self.key)));
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if self.is_given_up.load(Ordering::SeqCst) {
+            return;
+        }
         let host = self.host.clone();
         self.meeting.change(|state| {
             if let Some(once @ Once::Running) = state.once.get_mut(&self.key) {
@@ -143,7 +160,9 @@ impl Walker {
     pub(super) async fn meet(&mut self) -> Result<(), Halt> {
         let Some(Work::Task(bound)) = self.todo.front() else { return Ok(()) };
         let (task, bound) = (bound.task.clone(), bound.clone());
-        let key = Arc::as_ptr(&task) as usize;
+        let place = Arc::as_ptr(&task) as usize;
+        let items: Vec<String> = bound.bindings.iter().flat_map(|layer| layer.entries.values()).map(|entry| format!("{entry:?}")).collect();
+        let key = (place, items.join("\u{1f}"));
         let meeting = self.play.meeting.clone();
         if let Some(barrier) = task.barrier {
             let name = self.name.clone();
@@ -159,7 +178,7 @@ impl Walker {
         if task.run_once {
             let mut names = Vec::new();
             names_of(&task, &mut names);
-            match self.wait_for(meeting.clone().turn(key, self.name.clone(), names)).await? {
+            match self.wait_for(meeting.clone().turn(key, self.name.clone(), self.totals.values().sum(), names)).await? {
                 Ok(turn) => partings.push(Parting::Once(turn)),
                 Err(Ok(results)) => {
                     self.todo.pop_front();
@@ -177,7 +196,7 @@ impl Walker {
         if let Some(limit) = task.throttle {
             let semaphore = {
                 let mut state = meeting.state();
-                state.throttles.entry(key).or_insert_with(|| Arc::new(Semaphore::new(limit as usize))).clone()
+                state.throttles.entry(place).or_insert_with(|| Arc::new(Semaphore::new(limit as usize))).clone()
             };
             let permit = self.wait_for(semaphore.acquire_owned()).await?;
             partings.extend(permit.ok().map(|permit| Parting::Throttle { _permit: permit }));
@@ -196,14 +215,25 @@ impl Walker {
         let Parting::Once(turn) = parting else { return };
         let known = |name: &String| Some((name.clone(), self.results.entries.get(name)?.clone()));
         let results = Layer { entries: turn.names.iter().filter_map(known).collect() };
-        turn.meeting.change(|state| drop(state.once.insert(turn.key, Once::Done(Arc::new(results)))));
+        turn.meeting.change(|state| drop(state.once.insert(turn.key.clone(), Once::Done(Arc::new(results)))));
     }
 
     /// The host has gone before anything was begun, so tasks that run once are for another one.
     pub(super) fn give_turns_up(&self) {
         for work in &self.todo {
-            if let Work::Parting(Parting::Once(turn)) = work {
+            if let Work::Parting(Parting::Once(turn)) = work
+                && turn.steps == self.totals.values().sum::<usize>()
+            {
                 turn.give_up();
+            }
+        }
+    }
+
+    /// The play ends here, and with it the tasks that run once.
+    pub(super) fn end_turns(&mut self) {
+        for work in std::mem::take(&mut self.todo) {
+            if let Work::Parting(parting) = work {
+                self.part(parting);
             }
         }
     }

@@ -173,4 +173,6 @@ pub(crate) struct Shared {
     pub delegates: std::sync::Mutex<delegate::Plans>,
     /// Which numbers the next walker takes that works for another host.
     pub next_lent: std::sync::atomic::AtomicU32,
+    /// Number of the next change, over all hosts.
+    pub next_order: std::sync::atomic::AtomicU64,
 }

@@ -157,6 +157,10 @@ impl Walker {
 
     pub(super) fn make_one_ready(&mut self, at: usize, bound: &Bound, scope: Arc<crate::template::Scope>) -> bool {
         let play = self.play.of(&self.shared);
+        if at > 0 && bound.task.defaults.delegate_to.is_some() {
+            // What comes before may make the host known.
+            return false;
+        }
         let delegated = match self.delegated(bound, &scope) {
             Ok(delegated) => delegated,
             Err(Readiness::Later(later)) => {
@@ -170,9 +174,6 @@ impl Walker {
                 return true;
             }
         };
-        if delegated.is_some() && at > 0 {
-            return false;
-        }
         let plan = delegated.as_ref().map_or(&self.plan, |(_, plan)| plan);
         let is_own = delegated.is_none();
         // Before a shell has told its home folder, the host fills it in itself.
@@ -204,6 +205,11 @@ impl Walker {
                     return true;
                 }
                 if let Some((to, plan)) = delegated {
+                    if self.is_done(&ready) {
+                        let message = format!("done before, in the run {}", self.shared.input.options.done.run);
+                        self.todo[at] = Work::Decided(Decided { bound: bound.clone(), name: ready.name, outcome: Outcome::Skipped, message });
+                        return true;
+                    }
                     // Facts are those of the host that it is for.
                     let open: Vec<_> = ready.open_conditions.iter().filter_map(|condition| step::holds(&ready.scope, condition).ok()).collect();
                     let mut is_open = false;
@@ -271,7 +277,12 @@ impl Walker {
         let span = &ready.bound.task.span;
         let sources = &self.shared.input.sources;
         let item = super::settle::shown_item(&ready.bound).map(|item| item.to_string());
-        done.steps.contains(&(self.name.clone(), sources.get(span.source).name.clone(), sources.line(span), item))
+        let (file, line) = (sources.get(span.source).name.clone(), sources.line(span));
+        if ready.bound.task.run_once {
+            // Whoever has done it has done it for all.
+            return done.steps.iter().any(|(_, of, at, its)| *of == file && *at == line && *its == item);
+        }
+        done.steps.contains(&(self.name.clone(), file, line, item))
     }
 
     pub(super) fn want_facts(&mut self, later: &crate::template::Later) {

@@ -18,6 +18,7 @@ pub fn intent(host: &str, ready: &Ready, change: &Change, sources: &Sources, con
     item.iter_mut().for_each(crate::secret::json_without_hidden);
     Intent {
         host: host.to_owned(),
+        for_host: None,
         seq: ready.seq,
         task: crate::secret::without_hidden(&ready.name).into_owned(),
         module: ready.module.name.to_owned(),

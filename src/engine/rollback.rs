@@ -28,6 +28,8 @@ pub struct Reversal {
     pub record: Record,
     /// It is a change of the very run that undoes it, which knows it by this number.
     pub is_own: bool,
+    /// Its place among all changes of the run, where it is one of this run.
+    pub order: u64,
 }
 
 impl Reversal {
@@ -122,29 +124,66 @@ struct Undoing {
     incomplete: bool,
 }
 
-/// Undoes what the present play has changed on a host, since the play has failed.
-pub(super) async fn take_back(mut walker: Walker) -> Walker {
-    let mut incomplete = false;
-    for (host, steps) in walker.take_made() {
-        let steps = in_order(steps);
-        let Some(host) = host else {
-            let mut undoing = Undoing::new(walker, false);
-            undoing.run(&steps).await;
-            incomplete |= undoing.incomplete;
-            walker = undoing.walker;
-            continue;
-        };
-        let Some(lent) = walker.lent.remove(&host) else { continue };
-        let mut undoing = Undoing::new(*lent, false);
-        undoing.run(&steps).await;
-        incomplete |= undoing.incomplete;
-        let mut lent = undoing.walker;
-        lent.release().await;
-        for (outcome, count) in std::mem::take(&mut lent.totals) {
-            *walker.totals.entry(outcome).or_default() += count;
+/// Undoes what the present play has changed on hosts, and for them on others, since the play has failed: the last change first.
+pub(super) async fn take_back(walkers: Vec<Walker>) -> Vec<Walker> {
+    // It holds whole walkers while it waits.
+    Box::pin(taken_all_back(walkers)).await
+}
+
+async fn taken_all_back(walkers: Vec<Walker>) -> Vec<Walker> {
+    let mut steps: Vec<(usize, Option<String>, Reversal)> = Vec::new();
+    let mut walkers: Vec<(Option<Walker>, bool)> = walkers.into_iter().map(|walker| (Some(walker), false)).collect();
+    for (at, (walker, _)) in walkers.iter_mut().enumerate() {
+        let Some(walker) = walker else { continue };
+        steps.extend(std::mem::take(&mut walker.made).into_iter().map(|step| (at, None, step)));
+        for (host, lent) in &mut walker.lent {
+            steps.extend(std::mem::take(&mut lent.made).into_iter().map(|step| (at, Some(host.clone()), step)));
         }
-        walker.lent.insert(host, Box::new(lent));
     }
+    steps.sort_by_key(|(_, _, step)| (step.is_late(), std::cmp::Reverse(step.order)));
+    let mut rest = steps.as_slice();
+    while let Some((at, host, _)) = rest.first() {
+        let count = rest.iter().take_while(|(other, on, _)| other == at && on == host).count();
+        let part: Vec<Reversal> = rest[..count].iter().map(|(_, _, step)| step.clone()).collect();
+        rest = &rest[count..];
+        let (walker, incomplete) = &mut walkers[*at];
+        let Some(mut own) = walker.take() else { continue };
+        match host {
+            None => {
+                let mut undoing = Undoing::new(own, false);
+                Box::pin(undoing.run(&part)).await;
+                *incomplete |= undoing.incomplete;
+                own = undoing.walker;
+            }
+            Some(host) => match own.lent.remove(host) {
+                None => *incomplete = true,
+                Some(lent) => {
+                    let mut undoing = Undoing::new(*lent, false);
+                    Box::pin(undoing.run(&part)).await;
+                    *incomplete |= undoing.incomplete;
+                    let mut lent = undoing.walker;
+                    // Another host may have something to undo there.
+                    lent.release().await;
+                    for (outcome, count) in std::mem::take(&mut lent.totals) {
+                        *own.totals.entry(outcome).or_default() += count;
+                    }
+                    own.lent.insert(host.clone(), Box::new(lent));
+                }
+            },
+        }
+        *walker = Some(own);
+    }
+    let mut all = Vec::new();
+    for (walker, incomplete) in walkers {
+        if let Some(walker) = walker {
+            all.push(taken_back(walker, incomplete).await);
+        }
+    }
+    all
+}
+
+/// Says that what the play has changed is undone.
+async fn taken_back(mut walker: Walker, incomplete: bool) -> Walker {
     if !incomplete {
         walker.forget_handlers().await;
     }
@@ -471,7 +510,7 @@ mod tests {
             group: false,
             limit_seconds: 1,
         };
-        Reversal { number, place: Place { module: module.into(), ..Place::default() }, record, is_own: false }
+        Reversal { number, place: Place { module: module.into(), ..Place::default() }, record, is_own: false, order: 0 }
     }
 
     #[test]

@@ -119,7 +119,7 @@ fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 /// What all hosts of a run share.
 pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent: 1.into() })
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent: 1.into(), next_order: 1.into() })
 }
 
 /// The totals of all hosts.
@@ -174,22 +174,24 @@ impl Fleet {
         let shared = self.shared.clone();
         let play = play_at.of(&shared);
         let meant = self.meant(at, play);
+        // Those that a task has made known and that the play cannot work on have failed before it begins.
+        let unfit = meant.iter().filter(|name| self.walkers.get(*name).is_some_and(|walker| !walker.started && walker.has_failed())).count();
         let hosts: Vec<String> = meant.into_iter().filter(|name| self.walkers.get(name).is_some_and(Walker::goes_on)).collect();
         let mut rest = hosts.as_slice();
-        let (mut failed, mut unhealthy) = (0, 0);
+        let (mut failed, mut unhealthy) = (unfit, 0);
         let mut batch_number = 0;
         while !rest.is_empty() {
             let size = batch_size(play, batch_number, hosts.len()).min(rest.len());
             let (batch, later) = rest.split_at(size);
             failed += self.batch(&play_at, batch, hosts.len()).await;
-            if !play.health.is_empty() && !play.is_too_many(failed, unhealthy, hosts.len()) {
-                let found = self.gate(batch).await;
+            if !play.health.is_empty() && !play.is_too_many(failed, unhealthy, hosts.len() + unfit) {
+                let found = self.gate(&play_at, batch).await;
                 (failed, unhealthy) = (failed + found, unhealthy + found);
             }
             rest = later;
             batch_number += 1;
-            let too_many = play.is_too_many(failed, unhealthy, hosts.len());
-            let all = failed > 0 && failed >= hosts.len() - rest.len() && !play.serial.is_empty() && play.on_failure != OnFailure::Continue;
+            let too_many = play.is_too_many(failed, unhealthy, hosts.len() + unfit);
+            let all = failed > 0 && failed >= hosts.len() + unfit - rest.len() && !play.serial.is_empty() && play.on_failure != OnFailure::Continue;
             if too_many || all && !rest.is_empty() {
                 self.leave_out(rest);
                 let touched = &hosts[..hosts.len() - rest.len()];
@@ -243,22 +245,29 @@ impl Fleet {
         if *self.shared.stop.borrow() != Stop::No {
             return;
         }
-        let (touched, left): (Vec<Walker>, Vec<Walker>) = hosts.iter().filter_map(|name| self.walkers.remove(name)).partition(|walker| !walker.made.is_empty() || !walker.lent_made.is_empty());
+        let (touched, left): (Vec<Walker>, Vec<Walker>) = hosts.iter().filter_map(|name| self.walkers.remove(name)).partition(Walker::has_made);
         self.walkers.extend(left.into_iter().map(|walker| (walker.name.clone(), walker)));
         if touched.is_empty() {
             return;
         }
         tell(&self.shared, Event::Batch { hosts: touched.iter().map(|walker| walker.name.clone()).collect() });
+        // Changes of several hosts on another one are undone in the order in which all of them were made.
+        if touched.iter().any(Walker::has_lent_made) {
+            for walker in take_back(touched).await {
+                self.walkers.insert(walker.name.clone(), walker);
+            }
+            return;
+        }
         let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
         let mut running = JoinSet::new();
         for walker in touched {
             let forks = forks.clone();
             running.spawn(async move {
                 let _permit = forks.acquire_owned().await;
-                take_back(walker).await
+                take_back(vec![walker]).await
             });
         }
-        for walker in join_all(running).await {
+        for walker in join_all(running).await.into_iter().flatten() {
             self.walkers.insert(walker.name.clone(), walker);
         }
     }
@@ -318,10 +327,12 @@ impl Fleet {
     }
 
     /// Asks those hosts of a batch that have not failed whether they are healthy, and gives how many are not.
-    async fn gate(&mut self, hosts: &[String]) -> usize {
+    async fn gate(&mut self, play: &Arc<PlayAt>, hosts: &[String]) -> usize {
         if *self.shared.stop.borrow() != Stop::No || self.shared.input.options.check {
             return 0;
         }
+        // What runs once runs once for each batch.
+        play.meeting.forget(&play.of(&self.shared).health);
         let forks = Arc::new(Semaphore::new(self.shared.input.options.forks.max(1)));
         let mut running = JoinSet::new();
         let well = |walker: &Walker| walker.goes_on() && !walker.has_failed();

@@ -123,6 +123,11 @@ impl Walker {
             ending.outcome = Outcome::Failed;
             ending.message = message;
         }
+        // Nobody knows whether it is well, which is not to be well.
+        if task.soak.is_some() && ending.outcome == Outcome::Pending {
+            ending.outcome = Outcome::Failed;
+        }
+        let ran = ran || task.soak.is_some() && ending.outcome == Outcome::Failed;
         if ran && let Some(soak) = task.soak
             && self.is_asked_again(&mut ready, &mut ending, soak)
         {
@@ -323,7 +328,8 @@ impl Walker {
             && self.may_roll_back()
         {
             let place = Place { task: format!("undo: {}", step.task), ..Place::from(&step) };
-            self.made.push(Reversal { number: step.seq.into(), place, record: (**record).clone(), is_own: true });
+            let order = self.shared.next_order.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            self.made.push(Reversal { number: step.seq.into(), place, record: (**record).clone(), is_own: true, order });
         }
         let counted = if step.forgiven { Outcome::Ok } else { step.outcome };
         *self.totals.entry(counted).or_default() += 1;

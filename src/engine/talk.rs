@@ -166,6 +166,10 @@ impl Walker {
 
     /// Collectors that this play names and that have not been asked yet.
     pub(super) fn collectors(&self) -> Vec<String> {
+        // Whoever works for another host has that one's facts.
+        if self.for_host.is_some() {
+            return Vec::new();
+        }
         let named = &self.shared.named_facts[self.play.playbook][self.play.play];
         let all = named.contains("*") || self.wanted_facts.contains("*");
         facts::COLLECTORS

@@ -128,8 +128,6 @@ pub(super) struct Walker {
     pub for_host: Option<String>,
     /// Hosts to which tasks were delegated.
     pub lent: BTreeMap<String, Box<Walker>>,
-    /// When they have changed something in this play: how much this host and that one had changed before.
-    pub lent_made: Vec<(usize, String, usize)>,
     /// A failure here is caught by a `rescue` of the host that it works for.
     pub is_rescued_outside: bool,
     /// How the host was doing before its part of the play, where a gate follows.
@@ -205,7 +203,6 @@ impl Walker {
             slots: None,
             for_host: None,
             lent: BTreeMap::new(),
-            lent_made: Vec::new(),
             is_rescued_outside: false,
             before: None,
         }
@@ -238,7 +235,6 @@ impl Walker {
         self.inherited.clear();
         self.handler_limits.clear();
         self.made.clear();
-        self.lent_made.clear();
         self.lent.values_mut().for_each(|lent| lent.made.clear());
         let waiting: Vec<(UserKey, Vec<crate::remote::Pending>)> = self.shells.iter().map(|(user, shell)| (user.clone(), shell.pending.clone())).collect();
         for (user, pending) in waiting {
@@ -254,10 +250,20 @@ impl Walker {
             Ok(()) => self.run_handlers().await,
             Err(halt) => Err(halt),
         };
-        if matches!(ended, Err(Halt::Host(_))) && self.outcome != Some(Outcome::Unknown) {
-            self.give_turns_up();
+        match &ended {
+            Err(Halt::Host(_)) if self.outcome != Some(Outcome::Unknown) => self.give_turns_up(),
+            // Whoever ends a play by the playbook's own word has done what it was to do.
+            Err(Halt::EndPlay) => self.end_turns(),
+            _ => {}
+        }
+        if matches!(ended, Err(Halt::Failed)) {
+            // What the next run is to make up for is written down.
+            let _noted = self.note_late().await;
         }
         self.todo.clear();
+        if !self.may_roll_back() && !self.has_gate() {
+            self.give_back().await;
+        }
         // Whoever waits for other hosts now must not keep this one locked.
         self.release().await;
         self.ended(ended);
@@ -272,7 +278,11 @@ impl Walker {
             Ok(()) => self.walk().await,
             Err(halt) => Err(halt),
         };
+        if matches!(ended, Err(Halt::Host(_))) && self.outcome != Some(Outcome::Unknown) {
+            self.give_turns_up();
+        }
         self.todo.clear();
+        self.release().await;
         self.ended(ended);
     }
 
@@ -406,6 +416,10 @@ impl Walker {
                 continue;
             }
             self.make_ready();
+            // The first of a block.
+            if matches!(self.todo.front(), Some(Work::Task(bound)) if !bound.has_met && is_meeting(&bound.task)) {
+                continue;
+            }
             match self.todo.front() {
                 None => return Ok(()),
                 Some(Work::Leave(_)) => {

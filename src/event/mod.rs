@@ -213,7 +213,7 @@ impl Place {
     /// The intent to make a step there.
     pub fn intent(&self, host: &str, draft: Record) -> Intent {
         let Self { task, module, file, line, item, .. } = self.clone();
-        Intent { host: host.to_owned(), seq: draft.seq, task, module, file, line, item, draft }
+        Intent { host: host.to_owned(), for_host: None, seq: draft.seq, task, module, file, line, item, draft }
     }
 }
 

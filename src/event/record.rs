@@ -8,6 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug)]
 pub struct Intent {
     pub host: String,
+    /// The host that it is done for, where that is another one.
+    pub for_host: Option<String>,
     /// Number by which the host's ledger knows it.
     pub seq: u32,
     pub task: String,

@@ -167,6 +167,10 @@ impl Archive {
     /// When the journal cannot be read.
     pub fn last_of(&self, host: &str, record: &crate::event::Record) -> Result<Option<Step>> {
         let subject = record.subject();
+        if subject.is_empty() {
+            // Nothing was asked, so nothing tells it from others.
+            return Ok(None);
+        }
         let steps = self.select(&format!("{STEP} WHERE host = ?1 AND record IS NOT NULL AND undone_by IS NULL ORDER BY number DESC"), params![host])?;
         Ok(steps.into_iter().find(|step| !step.is_open() && step.record.as_ref().is_some_and(|known| known.subject() == subject)))
     }
@@ -413,6 +417,7 @@ fn step_of(row: &Row<'_>) -> Result<Step> {
         handler: facts["handler"].as_bool().unwrap_or(false),
         ignored: facts["ignored"].as_bool().unwrap_or(false),
         drift: facts.get("drift").cloned(),
+        for_host: facts["for"].as_str().map(str::to_owned),
         record: record.map(|record| serde_json::from_str(&record)).transpose()?,
         undone_by: row.get(8)?,
     };

@@ -141,9 +141,12 @@ fn begin(transaction: &Transaction<'_>, run: &Run) -> Result<()> {
 }
 
 fn intend(transaction: &Transaction<'_>, run: &str, intent: &Intent) -> Result<()> {
-    let facts = json!({
+    let mut facts = json!({
         "task": intent.task, "module": intent.module, "file": intent.file, "line": intent.line, "item": intent.item,
     });
+    if let Some(host) = &intent.for_host {
+        facts["for"] = host.as_str().into();
+    }
     // What is judged anew after a conflict is intended again.
     transaction.prepare_cached("INSERT OR IGNORE INTO steps (run, host, seq, time, outcome, facts, record) VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?6)")?.execute(
         params![run, intent.host, intent.seq, now(), facts.to_string(), serde_json::to_string(&intent.draft)?],
@@ -159,6 +162,9 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
     });
     if let Some(drift) = step.data.get("drift") {
         facts["drift"] = drift.clone();
+    }
+    if step.delegated_to.is_some() {
+        facts["for"] = step.host.as_str().into();
     }
     let facts = facts.to_string();
     // The change is where it was made.
@@ -194,6 +200,7 @@ fn named(totals: &Totals) -> serde_json::Value {
 fn host_ended(transaction: &Transaction<'_>, run: &str, end: &HostEnd) -> Result<()> {
     // What was intended and is not told of was never begun: what was sent when contact was lost is told of as unknown.
     transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended' AND seq < ?3", params![run, end.host, crate::event::LENT])?;
+    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND outcome = 'intended' AND seq >= ?3 AND json_extract(facts, '$.for') = ?2", params![run, end.host, crate::event::LENT])?;
     transaction.execute(
         "INSERT OR REPLACE INTO hosts (run, host, outcome, message, totals) VALUES (?1, ?2, ?3, ?4, ?5)",
         params![run, end.host, end.outcome.name(), end.message, named(&end.totals).to_string()],

@@ -71,6 +71,9 @@ pub struct Step {
     pub seconds: f64,
     pub handler: bool,
     pub ignored: bool,
+    /// The host that it was done for, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_host: Option<String>,
     /// Who made it differ, as a check has found out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drift: Option<serde_json::Value>,

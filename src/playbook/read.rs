@@ -380,6 +380,10 @@ impl Reader<'_, '_> {
         if let Some(throttle) = get("throttle").filter(|_| keys.throttle == Some(0)) {
             self.problems.push(Diagnostic::error("arg-value", &throttle.span, "`throttle` lets at least one host do the task"));
         }
+        if let Some(once) = get("run_once").filter(|_| keys.run_once && what == "handler") {
+            let diagnostic = Diagnostic::error("run-once", &once.span, "a handler runs on each host that has notified it, so it has no `run_once`");
+            self.problems.push(diagnostic.help("put `run_once` on a task"));
+        }
         if !keys.barrier {
             return None;
         }

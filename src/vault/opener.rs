@@ -47,16 +47,35 @@ pub fn read_source(path: &Path) -> Result<Source, String> {
     let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
     let plain = with_keys(|keys| decrypt(&bytes, keys))?;
     let text = String::from_utf8(plain.to_vec()).map_err(|_| "what is encrypted in it is no text in UTF-8".to_owned())?;
-    // Keys may be shown, and where things stand stays the same.
-    let shown = text.split_inclusive('\n').map(blotted).collect();
+    let shown = blotted(&text, path);
     Ok(Source { text, shown, is_secret: true })
 }
 
-/// A line with everything behind its `=` made unreadable, byte for byte.
-fn blotted(line: &str) -> String {
-    let from = if line.trim_start().starts_with(['[', '#']) { line.len() } else { line.find('=').map_or(0, |at| at + 1) };
-    let rest: String = line[from..].bytes().map(|byte| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' }).collect();
-    format!("{}{rest}", &line[..from])
+/// A text of which only the names of a TOML file can be read, byte for byte as long, so that messages can point into it.
+fn blotted(text: &str, path: &Path) -> String {
+    let name = path.to_string_lossy();
+    let is_toml = ![".json", ".yaml", ".yml"].iter().any(|ending| name.trim_end_matches(".age").ends_with(ending));
+    let blot = |text: &str| -> String { text.bytes().map(|byte| if byte.is_ascii_whitespace() { char::from(byte) } else { '*' }).collect() };
+    let is_name = |text: &str| !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.\"".contains(&byte));
+    let mut is_within = false;
+    let mut shown = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let marks = line.matches("\"\"\"").count() + line.matches("\'\'\'").count();
+        let (was_within, word) = (is_within, line.trim());
+        is_within ^= marks % 2 == 1;
+        if was_within || !is_toml {
+            shown.push_str(&blot(line));
+        } else if word.starts_with('[') && word.ends_with(']') && is_name(word.trim_matches(['[', ']'])) {
+            shown.push_str(line);
+        } else if let Some((key, rest)) = line.split_once('=').filter(|(key, _)| is_name(key)) {
+            shown.push_str(key);
+            shown.push('=');
+            shown.push_str(&blot(rest));
+        } else {
+            shown.push_str(&blot(line));
+        }
+    }
+    shown
 }
 
 /// Opens the encrypted values of a tree, and hides them; of a file that was encrypted as a whole, all its texts.

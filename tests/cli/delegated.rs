@@ -1,6 +1,6 @@
 //! Tasks that are done on another host than the one that they are for.
 
-use super::{Fleet, apply, mutate};
+use super::{Fleet, alone, apply, mutate};
 use crate::fleet::Faults;
 
 fn three() -> Fleet {
@@ -101,4 +101,80 @@ fn a_play_that_fails_is_undone_on_hosts_that_it_has_worked_on_besides() {
     assert_eq!((ran.exit, read(&fleet, "lb", "pool"), read(&fleet, "web1", "f")), (6, "web1\n".to_owned(), String::new()), "{} {}", ran.document, ran.stderr);
     let tasks: Vec<&str> = ran.document["hosts"]["web1"]["steps"].as_array().expect("steps").iter().map(|step| step["task"].as_str().expect("a name")).collect();
     assert_eq!(tasks, ["drain", "new", "back", "breaks", "undo: back", "undo: new", "undo: drain"]);
+}
+
+#[test]
+fn changes_of_several_hosts_on_another_one_go_back_in_their_order() {
+    let fleet = three();
+    std::fs::write(fleet.host("lb").home.join("pool"), "pool\n").expect("a file");
+    let drain = "[[task]]\nname = 'drain'\nlineinfile = { path = '~/pool', line = 'drain {{ host.name }}' }\ndelegate_to = 'lb'\n\
+        [[task]]\nname = 'own'\ncopy = { content = 'x', dest = '~/own' }\n";
+    let fails = "[[task]]\nname = 'together'\nbarrier = true\nping = {}\n[[task]]\nname = 'fails'\ncommand = { cmd = 'false', always = true }\n";
+    for _ in 0..3 {
+        let ran = apply(&fleet, &format!("hosts = 'web1,web2'\non_failure = 'rollback'\n{drain}{fails}"), &[]);
+        assert_eq!((ran.exit, read(&fleet, "lb", "pool"), read(&fleet, "web1", "own")), (6, "pool\n".to_owned(), String::new()), "{} {}", ran.document, ran.stderr);
+        // Later, from the journal.
+        let ran = apply(&fleet, &format!("hosts = 'web1,web2'\n{drain}"), &[]);
+        assert_eq!(ran.exit, 0, "{} {}", ran.document, ran.stderr);
+        let back = mutate(&fleet, &["rollback"]).output().expect("the program runs");
+        assert_eq!((back.status.code(), read(&fleet, "lb", "pool")), (Some(0), "pool\n".to_owned()), "{back:?}");
+    }
+}
+
+#[test]
+fn what_was_changed_elsewhere_goes_back_although_the_way_there_was_lost() {
+    let fleet = three();
+    let book = "hosts = 'web1'\non_failure = 'rollback'\n\
+        [[task]]\nname = 'made'\ncopy = { content = 'x', dest = '~/made' }\ndelegate_to = 'lb'\n\
+        [[task]]\nname = 'nobody'\nping = {}\ndelegate_to = 'lb'\nbecome = true\nbecome_user = 'nosuchuser'\n";
+    let ran = apply(&fleet, book, &[]);
+    assert_eq!((ran.exit, read(&fleet, "lb", "made")), (6, String::new()), "{} {}", ran.document, ran.stderr);
+}
+
+#[test]
+fn a_handler_that_was_notified_elsewhere_runs_once_and_is_not_forgotten() {
+    let fleet = three();
+    let book = |more: &str| format!("hosts = 'web1'\n[[task]]\nname = 'own'\nping = {{}}\n[[task]]\nname = 'pool'\ncopy = {{ content = 'x', dest = '~/pool' }}\ndelegate_to = 'lb'\nnotify = 'h'\n{more}[[handler]]\nname = 'h'\nshell = {{ cmd = 'echo h >>log', always = true }}\n");
+    assert_eq!(apply(&fleet, &book(""), &[]).exit, 0);
+    assert_eq!(apply(&fleet, &book(""), &[]).exit, 0);
+    assert_eq!(read(&fleet, "web1", "log"), "h\n");
+    std::fs::remove_file(fleet.host("lb").home.join("pool")).expect("a file");
+    let broken = book("[[task]]\nname = 'breaks'\ncommand = { cmd = 'test -e good', probe = true }\n");
+    let ran = apply(&fleet, &broken, &[]);
+    assert_eq!((ran.exit, ran.document["hosts"]["web1"]["pending_handlers"][0].as_str()), (4, Some("h")), "{}", ran.document);
+    std::fs::write(fleet.host("web1").home.join("good"), "").expect("a file");
+    assert_eq!(apply(&fleet, &broken, &[]).exit, 0);
+    assert_eq!(read(&fleet, "web1", "log"), "h\nh\n");
+}
+
+#[test]
+fn a_run_that_is_continued_knows_for_whom_something_was_done() {
+    let fleet = three();
+    let book = "hosts = 'web1,web2'\n[[task]]\nname = 'pool'\nshell = { cmd = 'echo {{ host.name }} >>pool', always = true }\ndelegate_to = 'web2'\n\
+        [[task]]\nname = 'breaks'\ncommand = { cmd = 'test -e good', probe = true }\n";
+    let ran = apply(&fleet, book, &[]);
+    assert_eq!(ran.exit, 4, "{}", ran.document);
+    for host in ["web1", "web2"] {
+        std::fs::write(fleet.host(host).home.join("good"), "").expect("a file");
+    }
+    let (exit, said) = alone(&fleet, &["resume", ran.document["run"].as_str().expect("a name")]);
+    let mut lines: Vec<String> = read(&fleet, "web2", "pool").lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!((exit, lines), (0, vec!["web1".to_owned(), "web2".to_owned()]), "{said}");
+}
+
+#[test]
+fn a_host_that_was_just_added_can_be_worked_on() {
+    let fleet = three();
+    let lb = std::fs::read_to_string(&fleet.inventory).expect("an inventory").lines().find(|line| line.starts_with("lb =")).expect("a line").to_owned();
+    let key = lb.split("host_key = ").nth(1).and_then(|rest| rest.split('"').nth(1)).expect("a key");
+    let book = format!("hosts = 'web1'\n[[task]]\nname = 'added'\nadd_host = {{ name = 'fresh1', address = '127.0.0.1', port = {}, host_key = '{key}' }}\n[[task]]\nname = 'there'\ncopy = {{ content = 'x', dest = '~/fresh' }}\ndelegate_to = 'fresh1'\n", fleet.host("lb").port);
+    let ran = apply(&fleet, &book, &[]);
+    assert_eq!((ran.exit, read(&fleet, "lb", "fresh")), (0, "x".to_owned()), "{} {}", ran.document, ran.stderr);
+    // What a plan cannot keep it leaves out, and says so.
+    std::fs::remove_file(fleet.host("lb").home.join("fresh")).expect("a file");
+    let path = fleet.write("play.toml", "hosts = 'web1'\n[[task]]\nname = 'there'\ncopy = { content = 'x', dest = '~/fresh' }\ndelegate_to = 'lb'\n").display().to_string();
+    let plan = fleet.folder.path().join("p.plan").display().to_string();
+    let output = mutate(&fleet, &["plan", &path, "-o", &plan]).output().expect("the program runs");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("it is delegated to another host"), "{output:?}");
 }

@@ -118,3 +118,35 @@ fn cron_watches_for_drift() {
     assert_eq!((ran.exit, ran.document), (1, Value::Null));
     assert_eq!(said(&fleet, &["-l", "nobody"]).0, 3);
 }
+
+#[test]
+fn what_cannot_be_told_is_not_laid_at_somebodys_door() {
+    let fleet = two();
+    let book = "hosts = 'alpha'\n[[task]]\nname = 'runs always'\ncommand = { cmd = 'true', always = true }\n[[task]]\nname = 'file'\ncopy = { content = 'x', dest = '~/f' }\nnotify = 'h'\n[[handler]]\nname = 'h'\ncommand = { cmd = 'true', always = true }\n";
+    assert_eq!(apply(&fleet, book, &[]).exit, 0);
+    let path = fleet.write("play.toml", book).display().to_string();
+    let run = |words: &[&str]| read(mutate(&fleet, &[&["drift", &path, "--json"], words].concat()).output().expect("the program runs"));
+    let ran = run(&[]);
+    assert_eq!((ran.exit, blamed(&ran, "alpha", "runs always").0.as_str()), (2, "unknown"), "{}", ran.document);
+    // What is ignored takes its handlers along.
+    std::fs::write(fleet.host("alpha").home.join("f"), "mine").expect("a file");
+    let ran = run(&["--ignore", "file", "--ignore", "runs always"]);
+    assert_eq!((ran.exit, ran.document["totals"]["changed"].as_u64()), (0, Some(0)), "{}", ran.document);
+    // Found in place by the run, and changed since.
+    let book = "hosts = 'alpha'\n[[task]]\nname = 'before'\nlineinfile = { path = '~/there', line = 'x' }\n";
+    std::fs::write(fleet.host("alpha").home.join("there"), "x\n").expect("a file");
+    assert_eq!(apply(&fleet, book, &[]).document["totals"]["ok"], 1);
+    std::fs::write(fleet.host("alpha").home.join("there"), "evil\n").expect("a file");
+    let path = fleet.write("play.toml", book).display().to_string();
+    let ran = read(mutate(&fleet, &["drift", &path, "--json"]).output().expect("the program runs"));
+    assert_eq!(blamed(&ran, "alpha", "before").0, "hand", "{}", ran.document);
+    // A task that acts in checks does not act here.
+    let book = "hosts = 'alpha'\n[[task]]\nname = 'acts'\ncheck_mode = false\ncopy = { content = 'x', dest = '~/acted' }\n";
+    let path = fleet.write("play.toml", book).display().to_string();
+    assert_eq!(read(mutate(&fleet, &["drift", &path, "--json"]).output().expect("the program runs")).exit, 2);
+    assert!(!fleet.host("alpha").home.join("acted").exists());
+    // In a check it does, and the journal knows.
+    let ran = apply(&fleet, book, &["--check"]);
+    assert!(ran.exit == 0 && fleet.host("alpha").home.join("acted").exists(), "{}", ran.document);
+    assert!(alone(&fleet, &["history"]).1.lines().next().is_some_and(|line| line.contains("apply")));
+}

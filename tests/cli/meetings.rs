@@ -103,3 +103,28 @@ fn meetings_that_cannot_be_are_refused() {
         assert!(ran.exit == 1 && ran.stderr.contains(said), "{tasks}: {}", ran.stderr);
     }
 }
+
+#[test]
+fn hosts_meet_at_the_first_task_of_a_block_and_of_a_file() {
+    let (fleet, log) = four();
+    fleet.write("more.toml", &task("in a file", &format!("echo f >>{log}"), "run_once = true"));
+    let book = format!("hosts = 'all'\n[[task]]\nblock = [{{ name = 'gate', barrier = true, ping = {{}} }}]\n[[task]]\ninclude = 'more.toml'\n[[task]]\nblock = [{{ name = 'few', throttle = 2, shell = {{ cmd = \"echo t >>{log}\", always = true }} }}]\n");
+    for words in [&[][..], &["-f", "1"]] {
+        let ran = apply(&fleet, &book, words);
+        assert_eq!((ran.exit, lines(&log)), (0, ["f", "t", "t", "t", "t"].map(String::from).to_vec()), "{} {}", ran.document, ran.stderr);
+    }
+}
+
+#[test]
+fn once_is_once_for_each_item_around_it() {
+    let (fleet, log) = four();
+    let book = format!("hosts = 'all'\n[[task]]\nloop = [1, 2, 3]\nblock = [{{ ping = {{}} }}, {{ name = 'once', run_once = true, shell = {{ cmd = \"echo {{{{ item }}}} >>{log}\", always = true }} }}]\n");
+    let ran = apply(&fleet, &book, &[]);
+    let mut found = lines(&log);
+    found.sort();
+    assert_eq!((ran.exit, found), (0, ["1", "2", "3"].map(String::from).to_vec()), "{} {}", ran.document, ran.stderr);
+    // A play that ends in it has ended for this host alone.
+    let book = format!("hosts = 'all'\n[[task]]\nrun_once = true\nblock = [{{ name = 'first', shell = {{ cmd = \"echo x >>{log}\", always = true }} }}, {{ meta = 'end_play' }}]\n[[task]]\nname = 'after'\nping = {{}}\n");
+    let ran = apply(&fleet, &book, &[]);
+    assert_eq!((ran.exit, lines(&log).len()), (0, 1), "{} {}", ran.document, ran.stderr);
+}

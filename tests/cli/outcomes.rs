@@ -165,6 +165,11 @@ fn a_host_that_a_task_adds_is_worked_on_by_later_plays() {
     let message = ran.document["hosts"]["db1"]["message"].as_str().unwrap_or_default();
     assert!(ran.exit == 4 && message.contains("`knd`") && message.contains("play.toml:"), "{} {}", ran.document, ran.stderr);
     assert!(!fleet.host("db1").home.join("g").exists());
+    // It counts like any other that has failed.
+    std::fs::write(fleet.host("web1").home.join("w"), "").expect("a file");
+    let strict = [play("web1", &add), "[[play]]\nhosts = 'web1,fresh_web1'\non_failure = 'rollback'\n[[play.task]]\ncopy = { content = '{{ knd | default(1) if host.name == \"web1\" else knd }}', dest = '~/h' }\n".to_owned(), play("web1", "copy = { content = 'x', dest = '~/next' }")].concat();
+    let ran = apply(&fleet, &strict, &[]);
+    assert!(ran.exit == 6 && !fleet.host("web1").home.join("h").exists() && !fleet.host("web1").home.join("next").exists(), "{} {}", ran.document, ran.stderr);
     // A slip in `hosts` is one.
     let ran = apply(&fleet, &[play("web1", &add), play("fresj", "ping = {}")].concat(), &[]);
     assert_eq!(ran.exit, 1, "{} {}", ran.document, ran.stderr);

@@ -130,3 +130,17 @@ fn a_canary_that_is_not_well_is_the_only_host_that_is_touched() {
         assert_eq!(ran.document["hosts"][name]["outcome"], "skipped");
     }
 }
+
+#[test]
+fn a_gate_that_waits_or_is_asked_once_lets_nothing_pass() {
+    let fleet = Fleet::start(&["a", "b", "c"], &Faults::default());
+    let book = |health: &str| format!("hosts = 'all'\nserial = 1\n[[task]]\nname = 'only planned'\ncheck_mode = true\nfile = {{ path = '~/x', state = 'touch' }}\n[[task]]\nname = 'log'\nshell = {{ cmd = 'echo begun >>log', always = true }}\n[[health]]\nname = 'well'\nretries = 0\n{health}\n");
+    for health in ["wait_for = { port = 1, timeout = 1 }", "uri = { url = 'http://127.0.0.1:1/' }"] {
+        let ran = apply(&fleet, &book(health), &[]);
+        assert_eq!((ran.exit, ran.step("a", "well")["outcome"].as_str()), (4, Some("failed")), "{health}: {}", ran.document);
+        assert_eq!(ran.document["hosts"]["b"]["outcome"], "skipped");
+    }
+    let asked = fleet.folder.path().join("asked").display().to_string();
+    let ran = apply(&fleet, &book(&format!("run_once = true\nshell = 'echo x >>{asked}; [ $(grep -c x {asked}) -lt 2 ]'")), &[]);
+    assert_eq!((ran.exit, ran.document["hosts"]["c"]["outcome"].as_str()), (4, Some("skipped")), "{}", ran.document);
+}

@@ -94,13 +94,18 @@ fn encrypted_variables_reach_hosts_and_nobody_else() {
     let output = mutate(&fleet, &["plan", &path, "-e", &sealed, "-o", &plan]).output().expect("the program runs");
     assert!(String::from_utf8_lossy(&output.stderr).contains("not in the plan"), "{output:?}");
     assert_eq!(std::fs::read_to_string(fleet.host("beta").home.join("conf")).expect("a file"), format!("pw={CANARY}\n"));
+    let applied = mutate(&fleet, &["apply", &plan]).output().expect("the program runs");
+    assert_eq!(std::fs::read_to_string(fleet.host("alpha").home.join("conf")).expect("a file"), "other\n", "{applied:?}");
+    // Commands are shown although nothing is shown live.
+    let output = mutate(&fleet, &["run", "all", "-e", &sealed, "--", "echo", "seen"]).output().expect("the program runs");
+    assert!(String::from_utf8_lossy(&output.stdout).matches("seen").count() >= 1, "{output:?}");
     // Nothing is left of it but where it was meant to be.
     assert_eq!(hits(&fleet.folder.path().join("controller")), Vec::<String>::new());
     assert_eq!(hits(&fleet.host("alpha").home.join(".local/state/mutate/runs")), Vec::<String>::new());
     assert!(!hits(Path::new(&plan).parent().expect("a folder")).contains(&plan));
     // What was changed still goes back.
     let (_, history) = alone(&fleet, &["history"]);
-    let first = history.lines().filter(|line| line.contains("apply")).last().and_then(|line| line.split_whitespace().next()).expect("a run").to_owned();
+    let first = history.lines().rfind(|line| line.contains("apply")).and_then(|line| line.split_whitespace().next()).expect("a run").to_owned();
     assert!(!alone(&fleet, &["show", &first, "--diff", "-vvv"]).1.contains("kanarienvogel"));
 }
 
@@ -153,6 +158,10 @@ fn what_is_wrong_in_an_encrypted_file_is_told_without_it() {
     assert!(with_stdin(&fleet, &["secret", "encrypt", &vars], "").status.success());
     let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/f', state = 'touch', mode = '{{ mode }}' }\n", &["-e", &format!("@{vars}.age")]);
     assert!(ran.exit == 1 && !ran.stderr.contains("kanarien"), "{}", ran.stderr);
+    let yaml = fleet.write("e.yaml", "pw: kanarien=spatzbraun\n  bad: [vogelgelb\n").display().to_string();
+    assert!(with_stdin(&fleet, &["secret", "encrypt", &yaml], "").status.success());
+    let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &["-e", &format!("@{yaml}.age")]);
+    assert!(ran.exit == 1 && ran.stderr.contains("this is no YAML") && !ran.stderr.contains("vogel") && !ran.stderr.contains("kanarien"), "{}", ran.stderr);
     // Damaged, and none at all.
     let sealed = format!("{vars}.age");
     let mut bytes = std::fs::read(&sealed).expect("a file");
