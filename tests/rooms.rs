@@ -184,6 +184,13 @@ fn put(open: &mut [(String, String, usize)], text: &str) {
 }
 
 #[test]
+fn no_file_of_a_module_is_long() {
+    let all = ["rs", "sh", "toml"].into_iter().flat_map(|ending| sources(&root().join("src/modules"), ending));
+    let long: Vec<String> = all.filter(|path| std::fs::read_to_string(path).expect("a file").lines().count() > 500).map(|path| path.display().to_string()).collect();
+    assert!(long.is_empty(), "more than 500 lines: {}", long.join(", "));
+}
+
+#[test]
 fn described_modules_are_posix() {
     let texts = sources(&root().join("src"), "toml").into_iter().filter(|path| is_described(path));
     let folder = tempfile::tempdir().expect("a folder");

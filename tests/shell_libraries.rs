@@ -71,12 +71,12 @@ fn in_a_namespace(name: &str, parts: &[&str], shells: &[&str]) {
 
 #[test]
 fn file() {
-    in_every_shell("file", &["src/modules/file/look.sh", "src/modules/file/change.sh"]);
+    in_every_shell("file", &["src/modules/file/look.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh"]);
 }
 
 #[test]
 fn package() {
-    in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/newest.sh", "src/modules/package/change.sh"]);
+    in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/newest.sh", "src/modules/package/lock.sh", "src/modules/package/change.sh"]);
 }
 
 #[test]
@@ -87,5 +87,5 @@ fn account() {
 #[test]
 fn service() {
     // Its waits are real ones, so one shell has to do.
-    in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/change.sh"], &["busybox ash"]);
+    in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/look_scripts.sh", "src/modules/service/change.sh"], &["busybox ash"]);
 }

@@ -220,7 +220,8 @@ fn extra_variables(arguments: &[String], sources: &mut Sources, problems: &mut V
                 one_variable(argument, &span, problems)
             }
         };
-        let Some(table) = table else { continue };
+        let Some(mut table) = table else { continue };
+        vault::unseal(&mut table, false, problems);
         inventory::check_variables(&table, problems);
         layer.entries.extend(Layer::authored(&table).entries);
     }

@@ -16,7 +16,7 @@ use request::Found;
 
 static LOOK: Library = Library { name: "package_look", text: include_str!("look.sh") };
 static NEWEST: Library = Library { name: "package_newest", text: include_str!("newest.sh") };
-static CHANGE: Library = Library { name: "package_change", text: include_str!("change.sh") };
+static CHANGE: Library = Library { name: "package_change", text: concat!(include_str!("lock.sh"), include_str!("change.sh")) };
 
 /// Install, upgrade or remove software packages.
 ///

@@ -16,7 +16,7 @@ use crate::sh;
 use crate::shell::{Pattern, Script};
 use plan::{Plan, Seen};
 
-static LOOK: Library = Library { name: "service_look", text: include_str!("look.sh") };
+static LOOK: Library = Library { name: "service_look", text: concat!(include_str!("look.sh"), include_str!("look_scripts.sh")) };
 static CHANGE: Library = Library { name: "service_change", text: include_str!("change.sh") };
 
 /// Start, stop, restart, reload, enable, disable or mask a service.
