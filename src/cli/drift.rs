@@ -189,6 +189,9 @@ impl Found {
                 Some(("ignored", "differs, and is ignored".to_owned()))
             } else if let Some(hold) = path.as_deref().and_then(|path| held.of(step.delegated_to.as_ref().unwrap_or(&step.host), path)) {
                 Some(("held", format!("differs, and is held until {}{}", hold.until, hold.because())))
+            } else if ["command", "shell", "script", "raw"].contains(&step.module.as_str()) && step.pin.as_ref().is_none_or(|pin| pin.record.probe.0.is_empty()) {
+                // It runs every time, and nothing tells what for.
+                Some(("commands", "runs every time, so nothing is known of it".to_owned()))
             } else if known.contains(&key(step)) {
                 Some(("old", "differs, as it did before".to_owned()))
             } else {
@@ -397,7 +400,7 @@ fn culprit(step: &Step, archive: Option<&Archive>, asked: &BTreeMap<String, Resu
         return Ok(Culprit { by: "unknown", how: "would run, since a change notifies it".into(), facts });
     }
     if pin.record.probe.0.is_empty() {
-        return Ok(Culprit { by: "unknown", how: "would run; whether that is needed cannot be told beforehand".into(), facts });
+        return Ok(Culprit { by: "unknown", how: "differs; what was asked and answered is not kept, since it holds a secret".into(), facts });
     }
     let last = archive.map(|archive| archive.last_of(host, &pin.record)).transpose()?.flatten();
     // Where the same was asked then and now, the answers tell whether the host is as it was left.
