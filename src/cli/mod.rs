@@ -20,6 +20,7 @@ mod rollback;
 mod runner;
 mod saved;
 mod schedule;
+mod schema;
 mod secrets;
 mod start;
 mod texts;
@@ -104,6 +105,8 @@ enum Command {
     Secret(secrets::Secrets),
     /// Let cron or systemd run mutate again and again.
     Schedule(schedule::Schedule),
+    /// Print what a playbook may hold as JSON Schema, for editors.
+    Schema(schema::Schema),
     /// Print completions for a shell.
     Completions(texts::Completions),
     /// Write the manual pages for `man`.
@@ -180,6 +183,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Inventory(inventory) => inventory.run(),
         Command::Secret(secrets) => secrets.run(),
         Command::Schedule(schedule) => schedule.run(),
+        Command::Schema(schema) => schema.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(man) => man.run(),
         Command::Modules(modules) => modules.run(),

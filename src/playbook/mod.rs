@@ -16,6 +16,16 @@ use crate::template::Layer;
 pub use check::{Collectors, collectors};
 pub use load::{from_text, load, registry_of};
 
+/// The keys of a task that are no module.
+pub fn task_keys() -> &'static [&'static str] {
+    keywords::TASK
+}
+
+/// The keys of a play.
+pub fn play_keys() -> &'static [&'static str] {
+    keywords::PLAY
+}
+
 /// A file of plays, with everything that it includes.
 #[derive(Debug)]
 pub struct Playbook {
