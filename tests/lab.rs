@@ -600,3 +600,18 @@ fn a_unit_that_fails_meanwhile_fails_the_gate() {
     assert!(!steps(&run, "deb1").iter().any(|step| step["task"] == "well"));
     lab.on("deb1", "systemctl reset-failed; true");
 }
+
+#[test]
+fn hosts_are_patched_and_go_back_by_version() {
+    let Some(lab) = Lab::new() else { return };
+    lab.on("deb1", "apt-get -y -q install --allow-downgrades lab-svc=1.0 lab-hello=1.0");
+    let versions = || lab.on("deb1", "dpkg-query -W -f '${Package} ${Version}\\n' lab-svc lab-hello").trim().to_owned();
+    let planned = lab.run(&["patch", "deb1", "--check", "-D"]);
+    assert!(steps(&planned, "deb1")[0]["diff"].as_str().is_some_and(|diff| diff.contains("lab-hello 1.0 -> 2.0")), "{planned}");
+    assert_eq!(versions(), "lab-hello 1.0\nlab-svc 1.0");
+    let patched = lab.run(&["patch", "deb1", "--health", "lab-hello"]);
+    assert_eq!((patched["exit"].as_i64(), versions().as_str()), (Some(0), "lab-hello 2.0\nlab-svc 1.1"), "{patched}");
+    lab.on("deb1", "apt-get -y -q install --allow-downgrades lab-svc=1.0 lab-hello=1.0");
+    let back = lab.run(&["patch", "deb1", "--rollback", "--health", "lab-hello | grep 1.0"]);
+    assert_eq!((back["exit"].as_i64(), versions().as_str()), (Some(6), "lab-hello 1.0\nlab-svc 1.0"), "{back}");
+}

@@ -357,7 +357,7 @@ fn title(module: &str, arguments: &[String]) -> String {
 }
 
 /// Text in which nothing is filled.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
         return text.to_owned();
     }

@@ -12,6 +12,7 @@ mod inventory;
 mod manual;
 mod options;
 mod passphrases;
+mod patch;
 mod ping;
 mod report;
 mod reports;
@@ -54,6 +55,8 @@ enum Command {
     Plan(apply::Plan),
     /// Say what differs from the playbooks, on which hosts, and who did it; ends with 2 when something does.
     Drift(Box<drift::Drift>),
+    /// Upgrade packages host after host, restart what needs it, and stop when a host is not well.
+    Patch(Box<patch::Patch>),
     /// Leave a path on a host as it is for a while.
     Hold(holds::Hold),
     /// Validate playbooks and inventory without contacting any host.
@@ -158,6 +161,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::Apply(apply) => apply.run(),
         Command::Plan(plan) => plan.run(),
         Command::Drift(drift) => drift.run(),
+        Command::Patch(patch) => patch.run(),
         Command::Hold(hold) => hold.run(),
         Command::Check(check) => check.run(),
         Command::Rollback(rollback) => rollback.run(),

@@ -385,6 +385,11 @@ impl Walker {
             (_, None) => return Judged::AskAgain,
         };
         let is_check = self.is_check(ready);
+        let acts = !self.shared.input.options.check && !self.shared.input.options.pins;
+        if is_check && acts && (changes_before || ready.epoch != self.epoch) && !matches!(ready.question, Question::None) {
+            // A task that only looks, in a run that acts: what it looks at may have changed.
+            return Judged::AskAgain;
+        }
         let mut around = ready.around.clone();
         // A gate judges what is, whatever was only planned.
         let planned = is_check && ready.bound.task.soak.is_none() && (changes_before || self.planned_changes > 0);

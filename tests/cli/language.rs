@@ -218,3 +218,17 @@ fn the_result_of_a_change_tells_of_the_host_as_it_is_now() {
     let read = |name: &str| std::fs::read_to_string(home.join(name)).expect("a file");
     assert_eq!(read("door").split(' ').nth(1), read("key.pub").split(' ').nth(1));
 }
+
+#[test]
+fn a_task_that_only_looks_sees_what_was_changed_before() {
+    let fleet = one();
+    let ran = apply(
+        &fleet,
+        "hosts = 'all'\n[[task]]\nname = 'changed'\ncopy = { content = \"x\\n\", dest = '~/f' }\n\
+         [[task]]\nname = 'looks'\ncheck_mode = true\nlineinfile = { path = '~/f', line = 'x' }\nregister = 'seen'\n\
+         [[task]]\nname = 'other'\ncheck_mode = true\nfile = { path = '~/f', mode = '0700' }\n\
+         [[task]]\nname = 'told'\nassert = { that = 'not seen.changed' }\n",
+        &[],
+    );
+    assert_eq!((ran.exit, ran.outcomes("alpha")), (0, vec!["changed", "ok", "changed", "ok"]), "{} {}", ran.document, ran.stderr);
+}
