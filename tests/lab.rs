@@ -181,15 +181,19 @@ fn a_task_without_end_is_killed_and_the_next_one_works() {
 #[test]
 fn a_host_is_changed_by_one_run_at_a_time() {
     let Some(lab) = Lab::new() else { return };
-    let path = lab.playbook("[[task]]\nshell = { cmd = \"sleep 5\", always = true }\n");
+    // A file of its own: the first run may be slow to read it.
+    let path = lab.file("first.toml", "hosts = \"deb1\"\n[[task]]\nshell = { cmd = \"touch /run/held; while test -e /run/held; do sleep 0.2; done\", always = true }\n");
     let mut first = lab.mutate(&["apply", &path]).stdout(std::process::Stdio::null()).spawn().expect("mutate runs");
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    while lab.on("deb1", "ls /run/held").is_empty() {
+        assert!(first.try_wait().expect("it can be asked").is_none(), "the first run ended without having begun");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     let large = lab.folder.path().join("large");
     std::fs::write(&large, vec![b'x'; 1 << 20]).expect("the file is written");
     let second = lab.play("[[task]]\ncopy = { src = \"large\", dest = \"/root/large\" }\n");
     assert_eq!(second["exit"], 8, "{second:#}");
     assert!(second["hosts"]["deb1"]["message"].as_str().is_some_and(|said| said.contains("is locked by")));
-    assert_eq!(lab.on("deb1", "ls -A /root | grep '^[.]mutate'"), "", "something was sent although the lock was not had");
+    assert_eq!(lab.on("deb1", "ls -A /root | grep '^[.]mutate'; rm /run/held"), "", "something was sent although the lock was not had");
     assert!(first.wait().expect("the first run ends").success());
 }
 

@@ -10,6 +10,7 @@ use super::options::Common;
 use super::reports::Reporting;
 use super::runner::{self, Note};
 use super::saved;
+use super::stepwise::Stepwise;
 use crate::diag::Diagnostic;
 use crate::engine::{Done, Input};
 use crate::playbook::{Body, Task};
@@ -51,6 +52,9 @@ pub struct Apply {
     /// Change nothing; say what would change.
     #[arg(short = 'C', long)]
     check: bool,
+    /// Show each change before it is made, and ask whether to make it.
+    #[arg(long, conflicts_with_all = ["check", "yes", "cron"])]
+    step: bool,
     /// Ask nothing.
     #[arg(short = 'y', long)]
     yes: bool,
@@ -78,6 +82,9 @@ impl Apply {
         {
             let plan = saved::Plan::read(path)?;
             self.choice.reporting.refuse("a saved plan")?;
+            if self.step {
+                anyhow::bail!("`{}` is a saved plan, which is applied as it was reviewed; `--step` is for playbooks", path.display());
+            }
             return match note {
                 Some(note) => plan.apply(&self.choice.common, self.choice.diff, note),
                 None => anyhow::bail!("`{}` is a saved plan, which is checked where it is applied; `mutate show` shows it", path.display()),
@@ -86,21 +93,23 @@ impl Apply {
         if note.is_some() {
             super::resolve::remind();
         }
-        run(self.choice, "apply", note, Done::default())
+        let consent = self.step.then(|| Stepwise::new(self.choice.common.show.color));
+        run(self.choice, "apply", note, Done::default(), consent)
     }
 
     /// Continues an earlier run: without the steps it has made, and without these hosts.
     pub fn again(mut self, words: &[String], done: Done, without: Vec<String>) -> Result<u8> {
         self.choice.common.exclude.extend(without);
         let note = Note { reason: format!("continues {}", done.run), undoes: None, arguments: Some(words.to_vec()) };
-        run(self.choice, "apply", Some(note), done)
+        let consent = self.step.then(|| Stepwise::new(self.choice.common.show.color));
+        run(self.choice, "apply", Some(note), done, consent)
     }
 }
 
 impl Plan {
     pub fn run(self) -> Result<u8> {
         let choice = Choice { diff: true, ..self.choice };
-        let Some(out) = self.out else { return run(choice, "plan", None, Done::default()) };
+        let Some(out) = self.out else { return run(choice, "plan", None, Done::default(), None) };
         choice.reporting.refuse("`-o`")?;
         let (gathered, listener) = saved::Gathered::listener();
         let (mut input, problems, common, _) = read(choice, "plan")?;
@@ -118,11 +127,15 @@ impl Plan {
 }
 
 /// Without a note for the journal it is a check.
-fn run(choice: Choice, command: &str, note: Option<Note>, done: Done) -> Result<u8> {
+fn run(choice: Choice, command: &str, note: Option<Note>, done: Done, consent: Option<Stepwise>) -> Result<u8> {
     let (playbooks, reporting) = (choice.playbooks.clone(), choice.reporting.clone());
     let (mut input, problems, mut common, diff) = read(choice, command)?;
     input.options.check = note.is_none();
     input.options.done = done;
+    if let Some(consent) = consent {
+        common.show.is_asked = true;
+        input.consent = Some(std::sync::Arc::new(consent));
+    }
     // A task that acts in checks, too, is remembered like any other.
     let note = note.or_else(|| acts_in_checks(&input).then(Note::default));
     common.show.quiet |= reporting.cron;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::input::{What, input};
 use super::options::{Common, OutputForm, Showing};
-use super::{complain, runner, saved, say};
+use super::{complain, graph, runner, saved, say};
 use crate::engine;
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Step as StepEvent, Totals};
 use crate::journal::{Archive, Filter, Host, Run, Step};
@@ -35,6 +35,9 @@ pub struct History {
     /// How many, the newest first.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
     limit: usize,
+    /// Draw them: what became of the hosts of each run, and which run undoes or continues which.
+    #[arg(long)]
+    graph: bool,
     #[command(flatten)]
     show: Showing,
 }
@@ -47,6 +50,12 @@ impl History {
         let runs = archive.runs(&filter)?;
         if self.show.output != OutputForm::Human {
             say(&serde_json::json!({ "schema": 1, "command": "history", "exit": 0, "runs": runs }).to_string());
+            return Ok(0);
+        }
+        if self.graph && !runs.is_empty() {
+            let drawn = runs.into_iter().map(|run| archive.hosts(&run.id).map(|hosts| (run, hosts))).collect::<Result<Vec<_>>>()?;
+            let style = graph::Style { color: super::wants_color(self.show.color, super::stdout_is_terminal()), plain: !speaks_utf8() };
+            say(&graph::graph(&drawn, style));
             return Ok(0);
         }
         for run in &runs {
@@ -67,9 +76,7 @@ fn line(run: &Run) -> String {
         Some(exit) => format!("exit {exit}, changed={} failed={}", count("changed"), count("failed") + count("unreachable") + count("unknown")),
         None => "never ended".to_owned(),
     });
-    let inventories: Vec<&String> = run.arguments.windows(2).filter(|pair| pair[0] == "-i" || pair[0] == "--inventory").map(|pair| &pair[1]).collect();
-    let is_playbook = |word: &&String| word.ends_with(".toml") && !inventories.contains(word) && run.files.iter().any(|(path, _)| path == *word);
-    let playbooks: Vec<&str> = run.arguments.iter().filter(is_playbook).map(String::as_str).collect();
+    let playbooks = playbooks(run);
     if !playbooks.is_empty() {
         text.push_str(&format!("  {}", playbooks.join(" ")));
     }
@@ -81,6 +88,19 @@ fn line(run: &Run) -> String {
         text.push_str(&format!("\n    {}", run.reason));
     }
     text
+}
+
+/// The playbooks of a run, as they were named.
+pub fn playbooks(run: &Run) -> Vec<&str> {
+    let inventories: Vec<&String> = run.arguments.windows(2).filter(|pair| pair[0] == "-i" || pair[0] == "--inventory").map(|pair| &pair[1]).collect();
+    let is_playbook = |word: &&String| word.ends_with(".toml") && !inventories.contains(word) && run.files.iter().any(|(path, _)| path == *word);
+    run.arguments.iter().filter(is_playbook).map(String::as_str).collect()
+}
+
+/// Whether the terminal can show more than ASCII, by the rules of the C library.
+fn speaks_utf8() -> bool {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).is_some_and(|value| value.to_lowercase().replace('-', "").ends_with("utf8"))
 }
 
 /// A time to the minute, as people write it.

@@ -4,6 +4,7 @@ mod adhoc;
 mod apply;
 mod check;
 mod drift;
+mod graph;
 mod history;
 mod holds;
 mod hostkeys;
@@ -24,6 +25,7 @@ mod schedule;
 mod schema;
 mod secrets;
 mod start;
+mod stepwise;
 mod texts;
 mod unlock;
 

@@ -97,6 +97,9 @@ pub struct Showing {
     /// Outputs of commands in place of the usual report.
     #[arg(skip)]
     pub outputs: Option<crate::render::OutputView>,
+    /// Questions are asked meanwhile, which no line at the bottom may cover.
+    #[arg(skip)]
+    pub is_asked: bool,
     /// The way to each host in place of the usual report.
     #[arg(skip)]
     pub tells_why: bool,

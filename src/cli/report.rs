@@ -139,12 +139,6 @@ fn task_of(step: &Step) -> (String, String, usize, String, bool) {
     (step.play.clone(), step.file.clone(), step.line, step.task.clone(), step.handler)
 }
 
-/// The playbooks of a run, as they were named.
-fn playbooks(run: &Run) -> String {
-    let files: Vec<&str> = run.arguments.iter().filter(|word| run.files.iter().any(|(path, _)| path == *word) && word.ends_with(".toml")).map(String::as_str).collect();
-    files.join(" ")
-}
-
 fn of_drift(archive: &Archive, texts: &mut Texts) -> Result<Value> {
     let mut runs: Vec<Run> = archive.runs(&Filter { limit: RUNS, ..Filter::default() })?.into_iter().filter(|run| run.command == "drift" && run.ended.is_some()).collect();
     if runs.is_empty() {
@@ -156,7 +150,7 @@ fn of_drift(archive: &Archive, texts: &mut Texts) -> Result<Value> {
     // Since when each difference has been seen without a break, and how often.
     let mut seen: BTreeMap<String, BTreeMap<String, (String, usize, Step)>> = BTreeMap::new();
     for run in &runs {
-        let (hosts, playbook) = (archive.hosts(&run.id)?, playbooks(run));
+        let (hosts, playbook) = (archive.hosts(&run.id)?, super::history::playbooks(run).join(" "));
         checks.push(json!({
             "run": run.id, "time": run.started, "playbook": playbook, "hosts_checked": hosts.len(),
             "hosts_drifted": hosts.iter().filter(|host| host.totals.contains_key("changed")).count(),

@@ -258,7 +258,7 @@ fn show_all(mut events: mpsc::UnboundedReceiver<Event>, showing: &Showing, diff:
     let trouble: Trouble = Arc::default();
     let out: Box<dyn Write + Send> = Box::new(BufWriter::new(Heeded { out: std::io::stdout(), trouble: trouble.clone() }));
     let mut main = shower(showing, diff, out);
-    let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && showing.output == OutputForm::Human);
+    let mut progress = Progress::new(super::stderr_is_terminal() && !showing.quiet && !showing.is_asked && showing.output == OutputForm::Human);
     let begun = std::time::Instant::now();
     let mut totals = Totals::new();
     let (mut ended, mut is_lame) = (false, false);

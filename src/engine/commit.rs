@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::handlers::handler_id;
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
-use super::walk::{Decided, Halt, Walker, Work};
+use super::consent::Allowed;
+use super::walk::{Decided, Halt, Walker, Work, stopping};
 use super::confirm::{Fall, Watched};
 use crate::event::{Intent, Obstacle, Outcome};
 use crate::module::{Answer, Change, Effect, Question, Report, Verdict};
@@ -131,6 +132,24 @@ impl Walker {
                     if change.apply.upload.is_some() && in_order && !frames.is_empty() {
                         break;
                     }
+                    // Whoever is asked sees how the one before it has ended.
+                    if self.shared.input.consent.is_some() && !frames.is_empty() {
+                        break;
+                    }
+                    match self.allowed(at, &change).await? {
+                        Allowed::Yes => {}
+                        Allowed::No(ending) => {
+                            planned.push(ending);
+                            at += 1;
+                            continue;
+                        }
+                        Allowed::Quit if planned.is_empty() => {
+                            stopping(self.stop.clone()).await;
+                            return Err(Halt::Stopped);
+                        }
+                        Allowed::Quit => break,
+                    }
+                    let Work::Ready(ready) = &self.todo[at] else { break };
                     let uploads = change.apply.upload.clone().filter(|upload| ready.uploaded.as_ref() != Some(&upload.path));
                     let (wanted, seq) = (ready.user.clone(), ready.seq);
                     let (frame, watched) = match self.change_frame(ready, &change) {

@@ -8,6 +8,7 @@ mod beneath;
 mod blame;
 mod commit;
 mod confirm;
+mod consent;
 mod delegate;
 mod evidence;
 mod facts;
@@ -54,6 +55,7 @@ use crate::ssh_config::SshConfig;
 use crate::template::Layer;
 
 pub use blame::{Told, blame};
+pub use consent::{Consent, Wish, Word};
 pub use evidence::{Evidence, Told as Testimony, evidence};
 pub use facts::COLLECTORS;
 pub use fetch::{Fetch, fetch};
@@ -151,6 +153,8 @@ pub struct Input {
     pub reach: Arc<Reach>,
     /// Who must know of every change before it is made; nobody, where nothing is changed.
     pub memory: Option<Arc<dyn Memory>>,
+    /// Who is asked before each change; nobody, unless the user says so.
+    pub consent: Option<Arc<dyn Consent>>,
     /// Who runs this, for the lock and the ledger: `ann@laptop`.
     pub who: String,
 }

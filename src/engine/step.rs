@@ -64,6 +64,8 @@ pub struct Ready {
     pub ignore_errors: bool,
     pub notify: Vec<String>,
     pub answer: Option<Answer>,
+    /// The answer whose change somebody has agreed to.
+    pub agreed: Option<Option<Answer>>,
     /// How many changes had been made on the host when the answer was given.
     pub epoch: u64,
     pub conflicts: u8,
@@ -294,6 +296,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         ignore_errors,
         notify,
         answer: None,
+        agreed: None,
         epoch: 0,
         conflicts: 0,
         attempts: 0,

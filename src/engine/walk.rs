@@ -25,6 +25,9 @@ use crate::playbook::{Play, Task};
 use crate::remote::{HostFailure, Link, Shell, Stop};
 use crate::template::Layer;
 
+/// How often a host hears that its lock is still held.
+pub(super) const BEAT: Duration = Duration::from_secs(15);
+
 /// What lies ahead on a host.
 pub(super) enum Work {
     /// Not looked at yet.
@@ -465,17 +468,20 @@ impl Walker {
     /// Waits, and lets the host know meanwhile that somebody still holds its lock.
     pub(super) async fn rest(&mut self, pause: Duration) -> Result<(), Halt> {
         let end = tokio::time::Instant::now() + pause;
-        let mut beat = tokio::time::interval(Duration::from_secs(15));
+        let mut beat = tokio::time::interval(BEAT);
         loop {
             tokio::select! {
                 () = tokio::time::sleep_until(end) => return Ok(()),
                 () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
-                _ = beat.tick() => {
-                    for shell in self.shells.values_mut() {
-                        shell.beat().await;
-                    }
-                }
+                _ = beat.tick() => self.beat().await,
             }
+        }
+    }
+
+    /// Lets the host know that its lock is still held.
+    pub(super) async fn beat(&mut self) {
+        for shell in self.shells.values_mut() {
+            shell.beat().await;
         }
     }
 

@@ -46,7 +46,7 @@ impl Human {
     }
 
     fn styled(&self, text: &str, code: &str) -> String {
-        if self.view.color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        styled(text, code, self.view.color)
     }
 
     fn show_tasks(&mut self, tasks: Vec<Folded>) {
@@ -102,7 +102,7 @@ impl Human {
             self.print(&indented(format!("at {}:{}", key.file, key.line).as_bytes(), 1));
         }
         if (self.view.diff || self.view.verbosity >= 3) && !shown.diff.is_empty() {
-            let diff = self.colored_diff(&shown.diff);
+            let diff = colored_diff(&shown.diff, self.view.color);
             self.print(&diff);
         }
         if failed || self.view.verbosity >= 2 {
@@ -112,20 +112,6 @@ impl Human {
                 }
             }
         }
-    }
-
-    fn colored_diff(&self, diff: &str) -> String {
-        let lines = safe(diff.as_bytes());
-        let painted = lines.lines().map(|line| {
-            let text = match line.as_bytes().first() {
-                Some(b'+') => self.styled(line, "32"),
-                Some(b'-') => self.styled(line, "31"),
-                Some(b'@') => self.styled(line, "36"),
-                _ => line.to_owned(),
-            };
-            format!("    {text}")
-        });
-        painted.collect::<Vec<_>>().join("\n")
     }
 
     fn recap(&mut self, totals: &Totals, time: Duration, exit: u8) {
@@ -202,6 +188,25 @@ impl Show for Human {
             }
         }
     }
+}
+
+/// A diff as it is shown: indented, additions and removals in colours of their own.
+pub fn colored_diff(diff: &str, color: bool) -> String {
+    let lines = safe(diff.as_bytes());
+    let painted = lines.lines().map(|line| {
+        let text = match line.as_bytes().first() {
+            Some(b'+') => styled(line, "32", color),
+            Some(b'-') => styled(line, "31", color),
+            Some(b'@') => styled(line, "36", color),
+            _ => line.to_owned(),
+        };
+        format!("    {text}")
+    });
+    painted.collect::<Vec<_>>().join("\n")
+}
+
+fn styled(text: &str, code: &str, color: bool) -> String {
+    if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
 /// `ok=3 changed=2 unreachable=0 failed=0 skipped=0`, and the rarer outcomes where there are any.

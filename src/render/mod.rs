@@ -15,7 +15,7 @@ use std::io::Write;
 
 use crate::event::Event;
 
-pub use human::Human;
+pub use human::{Human, colored_diff};
 pub use json::{Json, JsonLines};
 pub use junit::Junit;
 pub use outputs::{Form, OutputView, Outputs};
