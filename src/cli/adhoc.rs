@@ -10,6 +10,7 @@ use minijinja::Value;
 use super::input::{What, input, modules_here};
 use super::manual::{kind, schema_of};
 use super::options::Common;
+use super::reports::Told;
 use super::runner::{self, Note};
 use super::stdout_is_terminal;
 use crate::diag::nearest;
@@ -56,6 +57,8 @@ pub struct Gathering {
     /// Why this is done, for the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
+    #[command(flatten)]
+    told: Told,
 }
 
 #[derive(Args)]
@@ -159,6 +162,8 @@ pub struct Limits {
     /// Why this is done, for the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub reason: String,
+    #[command(flatten)]
+    pub told: Told,
 }
 
 impl Run {
@@ -244,7 +249,7 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
     input.options.live = live;
     limit(&mut input, gathering.timeout, gathering.max_fail.is_some());
     let note = Note { reason: gathering.reason, ..Note::default() };
-    runner::run(input, problems, &common.show, false, Some(note))
+    gathering.told.run(input, problems, &common.show, false, Some(note), command)
 }
 
 impl Do {
@@ -316,7 +321,7 @@ pub(super) fn one(play: String, command: &str, limits: Limits, mut common: Commo
     input.options.check = limits.check;
     limit(&mut input, limits.timeout, limits.max_fail.is_some());
     let note = (!limits.check).then(|| Note { reason: limits.reason, ..Note::default() });
-    runner::run(input, problems, &common.show, limits.diff, note)
+    limits.told.run(input, problems, &common.show, limits.diff, note, command)
 }
 
 fn limit(input: &mut Input, timeout: Option<u64>, has_budget: bool) {

@@ -81,12 +81,11 @@ impl Apply {
             && saved::Plan::is_one(path)
         {
             let plan = saved::Plan::read(path)?;
-            self.choice.reporting.refuse("a saved plan")?;
             if self.step {
                 anyhow::bail!("`{}` is a saved plan, which is applied as it was reviewed; `--step` is for playbooks", path.display());
             }
             return match note {
-                Some(note) => plan.apply(&self.choice.common, self.choice.diff, note),
+                Some(note) => plan.apply(path, &self.choice.common, self.choice.diff, note, self.choice.reporting),
                 None => anyhow::bail!("`{}` is a saved plan, which is checked where it is applied; `mutate show` shows it", path.display()),
             };
         }
@@ -138,19 +137,8 @@ fn run(choice: Choice, command: &str, note: Option<Note>, done: Done, consent: O
     }
     // A task that acts in checks, too, is remembered like any other.
     let note = note.or_else(|| acts_in_checks(&input).then(Note::default));
-    common.show.quiet |= reporting.cron;
     input.options.holds = super::holds::Holds::read()?.for_a_run();
-    let splay = reporting.splay();
-    let reports = match reporting.begin(&input, &playbooks)? {
-        Ok(reports) => reports,
-        Err(exit) => return Ok(exit),
-    };
-    if let Some(pause) = splay.filter(|_| !crate::diag::any_error(&problems)) {
-        // A signal ends it at once: nothing has begun.
-        std::thread::sleep(pause);
-    }
-    let exit = runner::run_heard(input, problems, &common.show, diff, note, Some(reports.listener()));
-    Ok(reports.finish(super::or_bad(exit)))
+    reporting.run(input, problems, &common.show, diff, note, &playbooks)
 }
 
 /// Whether a task says `check_mode = false`.
@@ -176,6 +164,5 @@ pub fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Co
     input.options.start_at_task = choice.start_at_task;
     input.options.step_limit = choice.timeout.map(std::time::Duration::from_secs);
     input.options.detailed_exit = choice.detailed_exitcode;
-    input.options.wait_lock = choice.reporting.wait_lock.unwrap_or_default();
     Ok((input, problems, choice.common, choice.diff))
 }

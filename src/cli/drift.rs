@@ -72,6 +72,7 @@ impl Drift {
         let (mut input, mut problems, mut common, diff) = apply::read(self.choice.clone(), "drift")?;
         (input.options.check, input.options.pins, input.options.detailed_exit) = (true, true, true);
         common.show.quiet |= reporting.cron;
+        input.options.wait_lock = reporting.told.wait_lock.unwrap_or_default();
         let splay = reporting.splay();
         let reports = match reporting.begin(&input, &playbooks)? {
             Ok(reports) => reports,

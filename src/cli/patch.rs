@@ -7,7 +7,7 @@ use super::adhoc::text;
 use super::input::{What, input};
 use super::options::Common;
 use super::reports::Reporting;
-use super::runner::{self, Note};
+use super::runner::Note;
 
 /// The playbook, which can be used, and changed, by itself.
 const PLAYBOOK: &str = include_str!("../../playbooks/patch.toml");
@@ -50,7 +50,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    pub fn run(mut self) -> Result<u8> {
+    pub fn run(self) -> Result<u8> {
         let only = if self.security { "security" } else { "all" };
         let serial = if self.serial.bytes().all(|byte| byte.is_ascii_digit()) { self.serial.clone() } else { text(&self.serial) };
         let mut play = PLAYBOOK
@@ -63,23 +63,12 @@ impl Patch {
         for command in &self.health {
             play.push_str(&format!("\n[[health]]\nname = {}\nshell = {}\n", text(&super::adhoc::escaped(command)), text(&super::adhoc::escaped(command))));
         }
-        self.common.show.quiet |= self.reporting.cron;
         let mut problems = Vec::new();
         let mut input = input(&self.common, "patch", What::Text(play), &mut problems)?;
         input.options.check = self.check;
-        input.options.wait_lock = self.reporting.wait_lock.unwrap_or_default();
         input.options.holds = super::holds::Holds::read()?.for_a_run();
-        let splay = self.reporting.splay();
-        let reports = match self.reporting.begin(&input, &[format!("patch {}", self.pattern).into()])? {
-            Ok(reports) => reports,
-            Err(exit) => return Ok(exit),
-        };
-        if let Some(pause) = splay.filter(|_| !crate::diag::any_error(&problems)) {
-            std::thread::sleep(pause);
-        }
         let note = (!self.check).then(|| Note { reason: self.reason, ..Note::default() });
-        let exit = runner::run_heard(input, problems, &self.common.show, self.diff, note, Some(reports.listener()));
-        Ok(reports.finish(super::or_bad(exit)))
+        self.reporting.run(input, problems, &self.common.show, self.diff, note, &[format!("patch {}", self.pattern).into()])
     }
 }
 

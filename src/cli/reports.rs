@@ -11,7 +11,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
 use super::complain;
-use super::runner::{self, Listener};
+use super::options::Showing;
+use super::runner::{self, Listener, Note};
+use crate::diag::Diagnostic;
 use crate::engine::Input;
 use crate::event::{Event, Outcome, RunEnd, Totals};
 use crate::module::Lasting;
@@ -30,6 +32,13 @@ pub struct Reporting {
     /// Wait for a random time before the hosts are contacted, at most so long, such as `15m`.
     #[arg(long, value_name = "TIME", value_parser = lasting, help_heading = "Cron and reports")]
     pub splay: Option<Duration>,
+    #[command(flatten)]
+    pub told: Told,
+}
+
+/// Whom a run is told to, and for whom it waits.
+#[derive(Args, Clone, Default)]
+pub struct Told {
     /// How long to wait for a host that another run works on, such as `10m`; without it such a host is left out at once.
     #[arg(long, value_name = "TIME", value_parser = lasting, help_heading = "Cron and reports")]
     pub wait_lock: Option<Duration>,
@@ -65,7 +74,7 @@ struct Taken {
 
 /// The files to write and the people to tell when a run is over.
 pub struct Reports {
-    reporting: Reporting,
+    told: Told,
     playbook: String,
     taken: Arc<Mutex<Taken>>,
     _alone: Option<nix::fcntl::Flock<std::fs::File>>,
@@ -80,8 +89,8 @@ impl Reporting {
         let playbook = playbooks.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ");
         let mut alone = None;
         if self.cron {
-            refuse_open_files(input)?;
-            match one_at_a_time(playbooks, &input.options.command, self.wait_lock)? {
+            refuse_open_files(input, playbooks)?;
+            match one_at_a_time(playbooks, &input.options.command, self.told.wait_lock)? {
                 Some(lock) => alone = Some(lock),
                 None => {
                     complain(&format!("error: another run of {playbook} is under way on this machine\n  = help: wait for it with `--wait-lock 10m`"));
@@ -89,26 +98,47 @@ impl Reporting {
                 }
             }
         }
-        for path in self.junit.iter().chain(&self.prom) {
+        for path in self.told.junit.iter().chain(&self.told.prom) {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
             if !folder.is_dir() {
                 bail!("`{}`: there is no folder `{}` to write it into", path.display(), folder.display());
             }
         }
-        let taken = Taken { junit: self.junit.is_some().then(Junit::default), ..Taken::default() };
-        Ok(Ok(Reports { reporting: self, playbook, taken: Arc::new(Mutex::new(taken)), _alone: alone }))
+        let taken = Taken { junit: self.told.junit.is_some().then(Junit::default), ..Taken::default() };
+        Ok(Ok(Reports { told: self.told, playbook, taken: Arc::new(Mutex::new(taken)), _alone: alone }))
     }
 
-    /// Refuses what has no meaning there.
+    /// The flags that have no meaning where a plan is saved.
     ///
     /// # Errors
     /// When one of these flags was given.
     pub fn refuse(&self, place: &str) -> Result<()> {
-        let given = [(self.cron, "--cron"), (self.splay.is_some(), "--splay"), (self.wait_lock.is_some(), "--wait-lock"), (self.junit.is_some(), "--junit"), (self.prom.is_some(), "--prom"), (!self.notify.is_empty(), "--notify")];
+        let Told { wait_lock, junit, prom, notify } = &self.told;
+        let given = [(self.cron, "--cron"), (self.splay.is_some(), "--splay"), (wait_lock.is_some(), "--wait-lock"), (junit.is_some(), "--junit"), (prom.is_some(), "--prom"), (!notify.is_empty(), "--notify")];
         match given.iter().find(|(is_given, _)| *is_given) {
             Some((_, flag)) => bail!("`{flag}` has no meaning with {place}"),
             None => Ok(()),
         }
+    }
+
+    /// Runs what has been read, and tells whoever wants to know.
+    ///
+    /// # Errors
+    /// When this machine fails us.
+    pub fn run(self, mut input: Input, problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>, names: &[PathBuf]) -> Result<u8> {
+        let showing = Showing { quiet: showing.quiet || self.cron, ..showing.clone() };
+        input.options.wait_lock = self.told.wait_lock.unwrap_or_default();
+        let splay = self.splay();
+        let reports = match self.begin(&input, names)? {
+            Ok(reports) => reports,
+            Err(exit) => return Ok(exit),
+        };
+        if let Some(pause) = splay.filter(|_| !crate::diag::any_error(&problems)) {
+            // A signal ends it at once: nothing has begun.
+            std::thread::sleep(pause);
+        }
+        let exit = runner::run_heard(input, problems, &showing, diff, note, Some(reports.listener()));
+        Ok(reports.finish(super::or_bad(exit)))
     }
 
     /// A random part of the time that it may be.
@@ -118,6 +148,16 @@ impl Reporting {
         getrandom::fill(&mut random).ok()?;
         let part = f64::from(u32::from_ne_bytes([random[0], random[1], random[2], random[3]])) / f64::from(u32::MAX);
         Some(most.mul_f64(part))
+    }
+}
+
+impl Told {
+    /// As [`Reporting::run`], for what cron has no flags for.
+    ///
+    /// # Errors
+    /// When this machine fails us.
+    pub fn run(self, input: Input, problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>, name: &str) -> Result<u8> {
+        Reporting { told: self, ..Reporting::default() }.run(input, problems, showing, diff, note, &[name.into()])
     }
 }
 
@@ -142,16 +182,16 @@ impl Reports {
             }
         };
         let taken = self.taken();
-        if let (Some(path), Some(junit)) = (&self.reporting.junit, &taken.junit) {
+        if let (Some(path), Some(junit)) = (&self.told.junit, &taken.junit) {
             tried(write(path, &junit.text()));
         }
-        if let Some(path) = &self.reporting.prom {
+        if let Some(path) = &self.told.prom {
             let now = jiff::Timestamp::now().as_duration().as_secs_f64();
             tried(write(path, &taken.prom.text(&self.playbook, exit, now)));
         }
         if taken.is_news(exit) {
             let summary = taken.summary(&self.playbook, exit);
-            for whom in &self.reporting.notify {
+            for whom in &self.told.notify {
                 tried(tell(whom, &summary, &taken.run, exit));
             }
         }
@@ -313,13 +353,12 @@ fn below(folder: &Path, places: &mut std::collections::BTreeSet<PathBuf>) {
 }
 
 /// As root, from a file that somebody else can write, anybody could do anything.
-fn refuse_open_files(input: &Input) -> Result<()> {
+fn refuse_open_files(input: &Input, plans: &[PathBuf]) -> Result<()> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(());
     }
     let mut places = std::collections::BTreeSet::new();
-    for source in input.sources.all() {
-        let named = Path::new(&source.name);
+    for named in input.sources.all().iter().map(|source| Path::new(&source.name)).chain(plans.iter().map(PathBuf::as_path)) {
         let Ok(path) = std::fs::canonicalize(named) else { continue };
         // A link can be made to lead elsewhere by whoever can write its folder.
         let folder = named.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

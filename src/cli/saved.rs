@@ -11,7 +11,8 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::input::{What, input};
-use super::options::Common;
+use super::options::{Common, Showing};
+use super::reports::Reporting;
 use super::runner::{self, Listener, Note};
 use super::{NO_HOST, complain};
 use crate::engine::{self, PlannedStep};
@@ -162,7 +163,7 @@ impl Plan {
     ///
     /// # Errors
     /// When this machine fails us.
-    pub fn apply(self, common: &Common, diff: bool, note: Note) -> Result<u8> {
+    pub fn apply(self, path: &Path, common: &Common, diff: bool, note: Note, reporting: Reporting) -> Result<u8> {
         let mut problems = Vec::new();
         let mut input = input(common, "apply", What::Files(Vec::new()), &mut problems)?;
         let chosen: BTreeSet<&String> = self.hosts.keys().filter(|host| super::rollback::limited(&input, common, host)).collect();
@@ -177,12 +178,22 @@ impl Plan {
             complain("error: no host matched; nothing was done");
             return Ok(NO_HOST);
         }
+        let showing = Showing { quiet: common.show.quiet || reporting.cron, ..common.show.clone() };
+        input.options.wait_lock = reporting.told.wait_lock.unwrap_or_default();
+        let splay = reporting.splay();
+        let reports = match reporting.begin(&input, &[path.to_owned()])? {
+            Ok(reports) => reports,
+            Err(exit) => return Ok(exit),
+        };
+        if let Some(pause) = splay {
+            std::thread::sleep(pause);
+        }
         let journal = runner::begin_journal(&mut input, &run, Some(note))?;
-        let (exit, ()) = runner::watched(Some(&common.show), diff, journal, None, |events, stop| async move {
+        let ended = runner::watched(Some(&showing), diff, journal, Some(reports.listener()), |events, stop| async move {
             let (_, exit) = engine::apply_planned(input, hosts, run, events, stop).await;
             (exit, ())
-        })?;
-        Ok(exit)
+        });
+        Ok(reports.finish(super::or_bad(ended.map(|(exit, ())| exit))))
     }
 }
 

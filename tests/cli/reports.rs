@@ -40,6 +40,38 @@ fn a_run_leaves_files_for_other_programs() {
 }
 
 #[test]
+fn commands_and_saved_plans_are_told_as_well() {
+    let fleet = two();
+    let path = |name: &str| fleet.folder.path().join(name).display().to_string();
+    let (junit, prom, told, plan) = (path("out.xml"), path("out.prom"), path("told"), path("web.plan"));
+    let notify = format!("cat >{told}");
+    let files = ["--junit", &junit, "--prom", &prom, "--notify", &notify];
+    let mut ran = 0;
+    let mut run = |words: &[&str], label: &str| {
+        let output = mutate(&fleet, words).output().expect("the program runs");
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let (xml, numbers) = (std::fs::read_to_string(&junit).expect("XML"), std::fs::read_to_string(&prom).expect("numbers"));
+        assert!(xml.contains("tests=\"2\" failures=\"0\""), "{xml}");
+        assert!(numbers.contains(&format!("mutate_steps{{playbook=\"{label}\",outcome=\"changed\"}} 2")), "{numbers}");
+        let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&told).expect("a summary")).expect("JSON");
+        assert_eq!((summary["totals"]["changed"].as_u64(), summary["playbook"].as_str()), (Some(2), Some(label)));
+        for file in [&junit, &prom, &told] {
+            std::fs::remove_file(file).expect("a file");
+        }
+        ran += 1;
+    };
+    run(&[&["run", "all"], &files[..], &["--", "true"]].concat(), "run");
+    run(&[&["do", "all", "copy", "content=x", "dest=~/one"], &files[..]].concat(), "do");
+    let book = fleet.write("play.toml", "hosts = 'all'\n[[task]]\ncopy = { content = 'x', dest = '~/two' }\n").display().to_string();
+    let output = mutate(&fleet, &["plan", &book, "-o", &plan]).output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    run(&[&["apply", &plan], &files[..]].concat(), &plan);
+    assert_eq!(ran, 3);
+    let output = mutate(&fleet, &["apply", &plan, "--cron"]).output().expect("the program runs");
+    assert!(output.status.code() == Some(9) && !output.stdout.is_empty(), "{output:?}");
+}
+
+#[test]
 fn somebody_is_told_of_news_alone() {
     let fleet = two();
     let told = fleet.folder.path().join("told").display().to_string();
