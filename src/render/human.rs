@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::fold::{Folded, Folder, Shown, TaskKey};
+use super::impact::Impact;
 use super::{Output, Show, View, safe};
 use crate::event::{Event, HostEnd, Outcome, Totals};
 use crate::inventory::folded;
@@ -21,11 +22,12 @@ pub struct Human {
     check: bool,
     play: String,
     printed: bool,
+    impact: Impact,
 }
 
 impl Human {
     pub fn new(out: Output, view: View) -> Self {
-        Self { out, view, folder: Folder::default(), acted: false, ended: Vec::new(), check: false, play: String::new(), printed: false }
+        Self { out, view, folder: Folder::default(), acted: false, ended: Vec::new(), check: false, play: String::new(), printed: false, impact: Impact::default() }
     }
 
     fn print(&mut self, text: &str) {
@@ -114,6 +116,16 @@ impl Human {
         }
     }
 
+    /// What the batch that has ended has done to its hosts.
+    fn show_impact(&mut self) {
+        let Some((hosts, lines)) = self.impact.take().filter(|_| !self.view.quiet) else { return };
+        let title = self.paint(&format!("{:<12}", "impact"), Outcome::Ok);
+        self.print(&format!("  {title} {}", safe(hosts.as_bytes())));
+        for line in lines {
+            self.print(&indented(line.as_bytes(), 1));
+        }
+    }
+
     fn recap(&mut self, totals: &Totals, time: Duration, exit: u8) {
         let quiet = self.view.quiet && exit == 0 && totals.get(&Outcome::Changed).copied().unwrap_or(0) == 0;
         if quiet {
@@ -166,10 +178,12 @@ impl Show for Human {
             Event::Batch { hosts } => {
                 let rest = self.folder.begin(hosts);
                 self.show_tasks(rest);
+                self.show_impact();
             }
             Event::HostStart { .. } | Event::Output(_) => {}
             Event::Step(step) => {
                 self.folder.add(step, self.view.diff || self.view.verbosity >= 3, self.view.verbosity >= 2);
+                self.impact.add(step);
                 self.acted |= step.outcome == Outcome::Changed && !step.planned;
                 let complete = self.folder.complete();
                 self.show_tasks(complete);
@@ -183,6 +197,7 @@ impl Show for Human {
             Event::RunEnd(end) => {
                 let rest = self.folder.rest();
                 self.show_tasks(rest);
+                self.show_impact();
                 self.ended.sort_by_key(|end| self.folder.place(&end.host));
                 self.recap(&end.totals, end.time, end.exit);
             }

@@ -2,6 +2,7 @@
 
 mod fold;
 mod human;
+mod impact;
 mod json;
 mod junit;
 mod outputs;

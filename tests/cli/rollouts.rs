@@ -1,6 +1,6 @@
 //! Batches, gates and what becomes of the rest when something goes wrong.
 
-use super::{Fleet, Ran, apply};
+use super::{Fleet, Ran, apply, mutate};
 use crate::fleet::Faults;
 
 const HOSTS: [&str; 4] = ["a", "b", "c", "d"];
@@ -143,4 +143,16 @@ fn a_gate_that_waits_or_is_asked_once_lets_nothing_pass() {
     let asked = fleet.folder.path().join("asked").display().to_string();
     let ran = apply(&fleet, &book(&format!("run_once = true\nshell = 'echo x >>{asked}; [ $(grep -c x {asked}) -lt 2 ]'")), &[]);
     assert_eq!((ran.exit, ran.document["hosts"]["c"]["outcome"].as_str()), (4, Some("skipped")), "{}", ran.document);
+}
+
+#[test]
+fn what_a_batch_has_done_to_its_hosts_is_told_for_the_batch() {
+    let fleet = Fleet::start(&["web1", "web2", "web3"], &Faults::default());
+    let book = fleet.write("book.toml", "hosts = 'all'\nserial = [1, 2]\n[[task]]\ncopy = { content = 'x', dest = '~/f' }\n[[health]]\ncommand = 'test -e f'\n");
+    let ran = mutate(&fleet, &["apply", &book.display().to_string()]).output().expect("the program runs");
+    let told = String::from_utf8_lossy(&ran.stdout).into_owned();
+    let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no `{text}` in {told}"));
+    // After each batch, and before the next one.
+    assert!(at("copy  web1") < at("impact       web1\n    load at most") && at("impact       web1") < at("copy  web[2-3]") && at("copy  web[2-3]") < at("impact       web[2-3]\n"), "{told}");
+    assert!(ran.status.code() == Some(0) && at("impact       web[2-3]") < at("recap"), "{ran:?}");
 }
