@@ -336,6 +336,9 @@ fn a_server_that_throttles_is_asked_again_until_it_has_room() {
 fn files_come_and_go() {
     let Some(lab) = Lab::new() else { return };
     let all = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\ndeb1 = '10.99.1.1'\nbb1 = '10.99.2.1'\nin1 = {{ address = '10.97.1.1', jump = 'bas1' }}\nbas1 = '10.99.7.1'\n");
+    for host in ["deb1", "bb1", "in1", "bas1"] {
+        lab.on(host, "rm -f /root/large");
+    }
     let large: String = (0..200_000).map(|number| format!("{number}\n")).collect();
     let source = lab.file("large", &large);
     let pushed = lab.run(&all, &["push", "all", &source, "/root/large"]);

@@ -64,7 +64,7 @@ impl Walker {
         self.shell(user, &[]).await?;
         // A run is named by letters and digits.
         let run = &self.shared.run;
-        let script = format!("cat \"$st/runs/{run}/ledger\" 2>/dev/null; if [ \"$core_before\" ] && core_born \"$core_before\" >/dev/null; then echo working; fi");
+        let script = format!("cat \"$st/runs/{run}/ledger\" 2>/dev/null; if [ \"$core_before\" ] && core_born \"$core_before\"; then echo working; fi");
         let ledger = Frame { seq: self.seq(), verb: Verb::Probe(Script::raw(script)), libraries: Vec::new(), limit: Duration::from_secs(30) };
         let mut results = self.fly(user, &[self.lock_frame(true), ledger]).await?;
         if let Some(Came::Lock { state: Lock::Broken | Lock::Lost, text }) = results.first().map(|result| &result.outcome) {

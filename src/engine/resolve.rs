@@ -86,8 +86,8 @@ async fn ask(walker: &mut Walker, steps: &[OpenStep]) -> Result<Found, Halt> {
         // A run is named by letters and digits.
         let ledger = Script::raw(format!(
             "cat \"$st/runs/{run}/ledger\" 2>/dev/null
-            if read -r p b <\"$st/runs/{run}/watch/pid\" && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo waiting; fi 2>/dev/null
-            if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && [ \"$(core_born \"$p\")\" = \"$b\" ]; then echo working; fi 2>/dev/null"
+            if read -r p b <\"$st/runs/{run}/watch/pid\" && core_born \"$p\" && [ \"$_born\" = \"$b\" ]; then echo waiting; fi 2>/dev/null
+            if read -r p b _ _ r _ <\"$st/lock/owner\" && [ \"$r\" = {run} ] && core_born \"$p\" && [ \"$_born\" = \"$b\" ]; then echo working; fi 2>/dev/null"
         ));
         let answer = probe(walker, &user, ledger, Vec::new()).await?.stdout.0;
         let ledger = Ledger::read(&answer);

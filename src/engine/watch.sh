@@ -59,7 +59,8 @@ watch_arm() {
     return 1
   }
   $core_setsid sh -c "$watch_process" watch "$_w_dir" "$1" </dev/null >/dev/null 2>&1 4>&- &
-  printf '%s\n' "$! $(core_born "$!")" >"$_w_dir/pid"
+  core_born "$!"
+  printf '%s\n' "$! $_born" >"$_w_dir/pid"
 }
 
 # watch_since SEQ: the change has been made, or has failed, and waits from now on.
@@ -115,7 +116,7 @@ watch_keep() {
 # effect with a restart that comes later, and then goes back with it. watch_now RUN: takes it back at once. watch_state RUN:
 # what has become of it: armed, confirmed, fired or over; none when there is nothing.
 watch_confirm() {
-  if cd "$st/runs/$1/watch" 2>/dev/null && mv until confirmed 2>/dev/null && read -r _w_pid _w_born <pid && [ "$(core_born "$_w_pid")" = "$_w_born" ]; then
+  if cd "$st/runs/$1/watch" 2>/dev/null && mv until confirmed 2>/dev/null && read -r _w_pid _w_born <pid && core_born "$_w_pid" && [ "$_born" = "$_w_born" ]; then
     kill "-$_w_pid" 2>/dev/null || kill "$_w_pid" 2>/dev/null
   fi
   watch_state "$1"

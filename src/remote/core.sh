@@ -49,10 +49,9 @@ cd "${HOME:-/}" 2>/dev/null || cd /
 core_selftest() {
   _x='a'\''b "$c" \ `d` *'
   [ "${#_x}" = 16 ] || return 1
-  [ "$(printf '%b' '\0303\0251\0377')" = "$core_bytes" ] || return 1
   [ "${#core_bytes}" = 3 ] || return 1
   [ "$((6 * 7))" = 42 ] || return 1
-  [ "$(trap 'printf x%s "$?"' 0; exit 3)" = x3 ] || return 1
+  [ "$(trap 'printf x%s "$?"' 0; printf '%b' '\0303\0251\0377'; exit 3)" = "${core_bytes}x3" ] || return 1
   case "$_x" in "a'b "*) ;; *) return 1 ;; esac
 }
 
@@ -77,8 +76,9 @@ core_clock() {
   _up=${_up%%.*}
 }
 
-# Prints the start time of a process, or nothing when it is gone.
+# Sets _born to the start time of a process, or to nothing when it is gone.
 core_born() {
+  _born=''
   read -r _stat <"/proc/$1/stat" || return 1
   # The fields after the name, which may hold blanks and brackets itself.
   _stat=${_stat##*") "}
@@ -86,19 +86,22 @@ core_born() {
   case $_stat in [ZX]*) return 1 ;; esac
   # shellcheck disable=SC2086 # the fields
   set -- $_stat
-  printf '%s' "${20}"
+  _born=${20}
 } 2>/dev/null
 
-core_pending() (
+# Sets a to a line for each handler that is pending.
+core_pending() {
+  a=''
   set +f
   for _f in "$st"/handlers/*; do
     [ -f "$_f" ] || continue
     # One that could not be written whole is pending all the same.
     _line=''
     IFS= read -r _line <"$_f"
-    printf '%s %s\n' "${_f##*/}" "$_line"
+    a="$a${a:+$n}${_f##*/} $_line"
   done
-)
+  set -f
+}
 
 # Asks one question: sets a to what it prints and s to its status. What it says on stderr is a remark.
 core_ask() {
@@ -129,7 +132,14 @@ D() {
 # Runs a script in a process group of its own, with nothing on its stdin; sets r to its status.
 # The script travels through a pipe: as an argument it would be cut at 128 KiB and seen by `ps`.
 core_group() {
-  printf '%s\n' "$2" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' 4>&- &
+  # Below so many bytes, reading them one by one takes less time than a process that reads them at once.
+  if [ "${#2}" -lt 1024 ]; then
+    _read='s=; while IFS= read -r l; do s=$s$l"
+"; done'
+  else
+    _read='s=$(cat)'
+  fi
+  printf '%s\n' "$2" | $core_setsid sh -c "$_read; eval \"\$s\" </dev/null" 4>&- &
   _w=$!
   printf '%s p %s %s\n' "$m" "$1" "$_w"
   while :; do
@@ -370,7 +380,7 @@ L() {
       _seen=${7:-0}
       [ -f "$st/lock/beat" ] && read -r _seen <"$st/lock/beat"
       _age=$((_up - ${_seen:-0}))
-      if [ "$_tries" -gt 0 ] && { [ "${6-}" != "$core_boot" ] || [ "$(core_born "$4")" != "$5" ] || [ "$_age" -gt "$2" ]; }; then
+      if [ "$_tries" -gt 0 ] && { [ "${6-}" != "$core_boot" ] || ! core_born "$4" || [ "$_born" != "$5" ] || [ "$_age" -gt "$2" ]; }; then
         mv "$st/lock" "$st/lock.$1" 2>/dev/null && rm -rf "$st/lock.$1"
         continue
       fi
@@ -472,8 +482,11 @@ core_work() {
   exec 4>&1
   trap 'gone=1' URG PIPE
   trap core_leave 0
-  printf '%s hello %s %s\n' "$m" "$uid" "$(core_esc "${HOME-}")" || exit
-  a=$(core_pending)
+  _home=${HOME-}
+  # Most are as they are when they are escaped.
+  case $_home in *["\\$n"]*) _home=$(core_esc "$_home") ;; esac
+  printf '%s hello %s %s\n' "$m" "$uid" "$_home" || exit
+  core_pending
   printf '%s handlers %s\n%s\n' "$m" "${#a}" "$a"
   core_first
   IFS= read -r m || exit
@@ -497,7 +510,8 @@ for _lib in $core_libraries; do
 done
 core_identify
 command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
-core_birth=$(core_born "$$")
+core_born "$$"
+core_birth=$_born
 read -r core_boot </proc/sys/kernel/random/boot_id 2>/dev/null || core_boot=none
 f='' gone='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work

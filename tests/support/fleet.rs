@@ -76,6 +76,9 @@ struct Counts {
     commands: AtomicUsize,
     /// How often the direction of traffic has turned towards the server.
     turns: AtomicUsize,
+    /// Bytes on the wire towards the server, and bytes that its shells print: how many frames carry these is a matter of chance.
+    bytes_up: AtomicUsize,
+    bytes_down: AtomicUsize,
     tunnels: AtomicUsize,
     /// Passwords and answers that were given.
     passwords: AtomicUsize,
@@ -109,6 +112,11 @@ impl Host {
     /// Round trips so far, as a wire between both would count them.
     pub fn turns(&self) -> usize {
         self.counts.turns.load(Ordering::SeqCst)
+    }
+
+    /// Bytes so far: on the wire towards the server, and those that its shells have printed.
+    pub fn bytes(&self) -> (usize, usize) {
+        (self.counts.bytes_up.load(Ordering::SeqCst), self.counts.bytes_down.load(Ordering::SeqCst))
     }
 
     /// From now on nothing passes in either direction, and nobody is told. New connections can be made after `mend`.
@@ -282,6 +290,9 @@ async fn carry(
         }
         if is_cut() {
             std::future::pending::<()>().await;
+        }
+        if is_up {
+            host.counts.bytes_up.fetch_add(length, Ordering::SeqCst);
         }
         if towards_server.swap(is_up, Ordering::SeqCst) != is_up && is_up {
             host.counts.turns.fetch_add(1, Ordering::SeqCst);
@@ -518,6 +529,7 @@ async fn forward(from: Option<impl AsyncRead + Unpin>, channel: ChannelId, handl
         if length == 0 {
             return;
         }
+        host.counts.bytes_down.fetch_add(length, Ordering::SeqCst);
         let bytes = buffer[..length].to_vec();
         tokio::time::sleep(late).await;
         if !host.passes() {

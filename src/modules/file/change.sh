@@ -277,9 +277,18 @@ file__sync() {
   file__run sync
 }
 
-# file__temp FOLDER → _tmp: a new empty file that only we can read. Status 1: _err says why not.
+# file__temp FOLDER → _tmp: a new empty file that only we can read. Status 1: _err says why not. No process on Linux.
 file__temp() {
-  _t_dir=${1%/}
+  _t_dir=${1%/} _t_no=''
+  # A name that nobody can know before, and the shell's own O_EXCL: what mktemp does, without a process.
+  if read -r _t_no </proc/sys/kernel/random/uuid && [ "${#_t_no}" = 36 ]; then
+    _tmp=$_t_dir/.mutate.$core_run.$_t_no
+    set -C
+    printf '' >"$_tmp"
+    _t_no=$?
+    set +C
+    [ "$_t_no" != 0 ] || return 0
+  fi 2>/dev/null
   if command -v mktemp >/dev/null 2>&1; then
     _tmp=$(mktemp -- "$_t_dir/.mutate.$core_run.XXXXXX" 2>&1) && return 0
     _err=$_tmp _tmp=

@@ -21,7 +21,7 @@
 #   KIND ARGUMENT  `text FORMAT`: the content as an argument of `printf %b` (`\\`, `\n`, `\0000` for NUL)
 #                  `upload PATH`: a temporary that already lies in the same folder; consumed, also on failure
 #                  `from PATH`: a file on this host, copied
-# Statuses: see the top. Nothing on stdout. Processes for a small new file: 5 to 7, for a replaced one: 8 (GNU).
+# Statuses: see the top. Nothing on stdout. Processes for a small new file: 4 to 6, for a replaced one: 7 (GNU).
 file_put() { (file__put "$@"); }
 
 file__put() {
@@ -102,7 +102,7 @@ file__put() {
         file__stop 1 "$_why"
       fi
       case $_from in
-        text) _err=$({ printf %b "$_arg" >"$_tmp"; } 2>&1) ;;
+        text) { printf %b "$_arg" >"$_tmp"; } 2>/dev/null ;;
         from)
           if [ ! -f "$_arg" ]; then file__stop 1 "the source $(core_esc "$_arg") is not a file"; fi
           _err=$({ cat <"$_arg" >"$_tmp"; } 2>&1) ;;
