@@ -105,7 +105,8 @@ impl Reporting {
     /// When one of these flags was given.
     pub fn refuse(&self, place: &str) -> Result<()> {
         let given = [(self.cron, "--cron"), (self.splay.is_some(), "--splay"), (self.wait_lock.is_some(), "--wait-lock"), (self.junit.is_some(), "--junit"), (self.prom.is_some(), "--prom"), (!self.notify.is_empty(), "--notify")];
-        match given.iter().find(|(is_given, _)| *is_given) {
+        // What is set for all runs is not meant here.
+        match given.iter().find(|(is_given, flag)| *is_given && !super::settings::gave(flag.trim_start_matches('-'))) {
             Some((_, flag)) => bail!("`{flag}` has no meaning with {place}"),
             None => Ok(()),
         }

@@ -4,6 +4,7 @@
 mod fleet;
 
 mod adhoc;
+mod config;
 mod delegated;
 mod drift;
 mod faults;
