@@ -27,8 +27,10 @@ pub enum What {
 
 /// Says with which keys secrets are opened, should there be any: those that were named, or the usual ones.
 pub fn keys_of(named: &[PathBuf], home: &std::path::Path) {
+    // Once opened they stay so: `check` reads everything several times, and asks for a passphrase once.
+    static NAMED: std::sync::Once = std::sync::Once::new();
     let (named, home) = (named.to_vec(), home.to_owned());
-    vault::keys_from(Box::new(move || identities(&named, &home)));
+    NAMED.call_once(|| vault::keys_from(Box::new(move || identities(&named, &home))));
 }
 
 /// The keys of this user.

@@ -11,6 +11,7 @@ mod hostkeys;
 mod input;
 mod inventory;
 mod manual;
+mod mend;
 mod options;
 mod passphrases;
 mod patch;

@@ -161,7 +161,10 @@ impl Add {
 /// It runs in this folder, so it finds the same `mutate.toml`; what is set in this environment it does not know.
 fn warn_of_environment() {
     let mut names: Vec<String> = settings::KNOWN.iter().map(|known| settings::variable(known.name)).filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
-    names.extend(["MUTATE_CONFIG", "XDG_CONFIG_HOME"].into_iter().filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).map(str::to_owned));
+    names.extend(std::env::var_os(settings::CONFIG).filter(|value| !value.is_empty()).map(|_| settings::CONFIG.to_owned()));
+    let usual = std::env::home_dir().map(|home| home.join(".config"));
+    let other = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute() && Some(folder) != usual.as_ref() && folder.join("mutate").exists());
+    names.extend(other.map(|_| "XDG_CONFIG_HOME".to_owned()));
     if !names.is_empty() {
         complain(&format!("warning: cron knows nothing of {}\n  = help: write what it sets into `mutate.toml`, or give it as flags", names.join(", ")));
     }

@@ -59,7 +59,7 @@ impl Project {
 
     fn origin(&self, command: &mut Command, name: &str) -> (Value, String) {
         let all = self.origins(command);
-        all.iter().find(|row| row.0 == name).map(|row| (row.1.clone(), row.2.clone())).unwrap_or_else(|| panic!("{name}: {all:?}"))
+        all.iter().find(|row| row.0 == name).map_or_else(|| panic!("{name}: {all:?}"), |row| (row.1.clone(), row.2.clone()))
     }
 }
 

@@ -16,6 +16,7 @@ mod language;
 mod logins;
 mod look;
 mod meetings;
+mod mended;
 mod outcomes;
 mod report;
 mod reports;

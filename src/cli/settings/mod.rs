@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-pub use files::distrust;
+pub use files::{CONFIG, distrust};
 pub use known::{KNOWN, Kind, Known, variable};
 pub use read::{Setting, Settings, masked};
 
