@@ -257,6 +257,11 @@ impl Mended {
                 bail!("`{}` was changed by another program meanwhile; nothing was mended", file.name);
             }
         }
-        self.files.iter().try_for_each(|file| vault::replace(&file.path, Some(&file.old), &file.new))
+        for (at, file) in self.files.iter().enumerate() {
+            let before = || self.files[..at].iter().map(|file| format!("`{}`", file.name)).collect::<Vec<_>>().join(", ");
+            let in_words = || if at == 0 { "nothing was mended".to_owned() } else { format!("mended before that: {}", before()) };
+            vault::replace(&file.path, Some(&file.old), &file.new).with_context(in_words)?;
+        }
+        Ok(())
     }
 }
