@@ -41,6 +41,7 @@ pages! {
     parameters_of_modules: "modules.md",
     the_inventory: "inventory.md",
     the_command_line: "command-line.md",
+    settings: "settings.md",
     what_is_good: "good.md",
 }
 

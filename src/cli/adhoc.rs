@@ -12,7 +12,7 @@ use super::manual::{kind, schema_of};
 use super::options::Common;
 use super::reports::Told;
 use super::runner::{self, Note};
-use super::stdout_is_terminal;
+use super::{settings, stdout_is_terminal};
 use crate::diag::nearest;
 use crate::engine::{self, Input};
 use crate::module::Registration;
@@ -329,9 +329,10 @@ fn limit(input: &mut Input, timeout: Option<u64>, has_budget: bool) {
     input.options.stops_amid = has_budget;
 }
 
-/// Whoever says whom to become, or how, wants to. A file with a password may well be named always, and means nothing.
-fn implied_become(common: &mut Common) {
-    common.become_it |= common.become_user.is_some() || common.become_method.is_some();
+/// Whoever says whom to become, or how, wants to. A file with a password, and what `mutate.toml` says, may well be there always, and means
+/// nothing.
+pub(super) fn implied_become(common: &mut Common) {
+    common.become_it |= common.become_user.is_some() && !settings::gave("become-user") || common.become_method.is_some() && !settings::gave("become-method");
 }
 
 fn head(pattern: &str, command: &str, max_fail: Option<&str>) -> String {

@@ -27,8 +27,10 @@ pub enum What {
 
 /// Says with which keys secrets are opened, should there be any: those that were named, or the usual ones.
 pub fn keys_of(named: &[PathBuf], home: &std::path::Path) {
+    // Once opened they stay so: `check` reads everything several times, and asks for a passphrase once.
+    static NAMED: std::sync::Once = std::sync::Once::new();
     let (named, home) = (named.to_vec(), home.to_owned());
-    vault::keys_from(Box::new(move || identities(&named, &home)));
+    NAMED.call_once(|| vault::keys_from(Box::new(move || identities(&named, &home))));
 }
 
 /// The keys of this user.
@@ -41,11 +43,10 @@ pub fn identities(named: &[PathBuf], home: &std::path::Path) -> Result<vault::Id
         let can_ask = super::stderr_is_terminal() && std::io::stdin().is_terminal();
         if can_ask { rpassword::prompt_password(prompt).ok().filter(|answer| !answer.is_empty()).map(Secret::new) } else { None }
     });
-    let by_environment: Vec<PathBuf> = std::env::var_os("MUTATE_IDENTITY").map(|paths| std::env::split_paths(&paths).filter(|path| !path.as_os_str().is_empty()).collect()).unwrap_or_default();
     let configuration = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| home.join(".config"));
-    let identities = match (named, by_environment.as_slice()) {
-        ([], []) => vault::Identities::of_usual(&vault::usual_identities(home, &configuration), ask),
-        ([], paths) | (paths, _) => vault::Identities::load(paths, ask)?,
+    let identities = match named {
+        [] => vault::Identities::of_usual(&vault::usual_identities(home, &configuration), ask),
+        paths => vault::Identities::load(paths, ask)?,
     };
     for warning in &identities.warnings {
         super::complain(&format!("warning: {warning}"));
@@ -162,11 +163,6 @@ fn local_user() -> String {
 fn inventories(common: &Common, problems: &mut Vec<Diagnostic>) -> Vec<String> {
     if !common.inventory.is_empty() {
         return common.inventory.clone();
-    }
-    if let Ok(named) = std::env::var("MUTATE_INVENTORY")
-        && !named.is_empty()
-    {
-        return vec![named];
     }
     if std::path::Path::new("inventory.toml").exists() {
         return vec!["inventory.toml".into()];

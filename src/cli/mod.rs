@@ -3,6 +3,7 @@
 mod adhoc;
 mod apply;
 mod check;
+mod config;
 mod drift;
 mod graph;
 mod history;
@@ -11,6 +12,7 @@ mod hostkeys;
 mod input;
 mod inventory;
 mod manual;
+mod mend;
 mod options;
 mod passphrases;
 mod patch;
@@ -24,15 +26,17 @@ mod saved;
 mod schedule;
 mod schema;
 mod secrets;
+mod settings;
 mod start;
 mod stepwise;
 mod texts;
 mod unlock;
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{FromArgMatches as _, Parser, Subcommand};
 
 pub use options::Common;
 
@@ -100,6 +104,8 @@ enum Command {
     Unlock(unlock::Unlock),
     /// Show the facts of hosts.
     Facts(ping::Facts),
+    /// Show the settings in force: what `mutate.toml` and the environment say in place of flags.
+    Config(config::Config),
     /// Write the first files of a new project.
     Init(start::Init),
     /// Show where the value of a variable comes from, and what else there is.
@@ -139,8 +145,34 @@ pub(crate) fn described() -> clap::Command {
 /// # Errors
 /// Why not.
 pub(crate) fn is_a_command(words: &[String]) -> Result<(), String> {
-    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str));
-    Arguments::try_parse_from(line).map(drop).map_err(|error| error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str)).map(OsString::from).collect();
+    understood(line, settings::Which::All).map(drop).map_err(|refusal| refusal.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned())
+}
+
+/// Why words are no command line.
+enum Refusal {
+    Line(clap::Error),
+    /// The settings, with what is wrong with them, ready to be shown.
+    Settings(String),
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Line(error) => error.fmt(f),
+            Self::Settings(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The arguments that words stand for, with what settings add to them.
+fn understood(words: Vec<OsString>, which: settings::Which) -> Result<Arguments, Refusal> {
+    let mut command = described();
+    let mut matches = command.try_get_matches_from_mut(&words).map_err(Refusal::Line)?;
+    if let Some(words) = settings::added(&mut command, &words, &matches, which).map_err(Refusal::Settings)? {
+        matches = command.try_get_matches_from_mut(words).map_err(Refusal::Line)?;
+    }
+    Arguments::from_arg_matches(&matches).map_err(|error| Refusal::Line(error.format(&mut command)))
 }
 
 /// Runs the program with the words of its command line.
@@ -149,10 +181,14 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the program with these words, of which the first is its name.
-pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
-    let arguments = match Arguments::try_parse_from(words) {
+pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match understood(words.into_iter().collect(), settings::Which::All) {
         Ok(arguments) => arguments,
-        Err(error) => {
+        Err(Refusal::Settings(text)) => {
+            complain(&text);
+            return ExitCode::from(BAD_INPUT);
+        }
+        Err(Refusal::Line(error)) => {
             let _gone = error.print();
             let wanted_help = !error.use_stderr();
             return if wanted_help { ExitCode::SUCCESS } else { ExitCode::from(BAD_INPUT) };
@@ -184,6 +220,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         Command::HostKeys(keys) => keys.run(),
         Command::Unlock(unlock) => unlock.run(),
         Command::Facts(facts) => facts.run(),
+        Command::Config(config) => config.run(),
         Command::Init(init) => init.run(),
         Command::Explain(explain) => explain.run(),
         Command::Inventory(inventory) => inventory.run(),
@@ -203,10 +240,14 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
     }
 }
 
-/// Runs the words of an earlier `apply` once more: without what it has done, and without these hosts.
+/// Runs the words of an earlier `apply` once more: without what it has done, and without these hosts. They hold what was
+/// set when it began; of what is set now, only how results are shown counts.
 pub(crate) fn run_again(words: &[String], done: crate::engine::Done, without: Vec<String>) -> anyhow::Result<u8> {
-    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str));
-    let arguments = Arguments::try_parse_from(line).map_err(|error| anyhow::anyhow!("its command line cannot be read any more: {error}"))?;
+    let line = std::iter::once("mutate").chain(words.iter().map(String::as_str)).map(OsString::from).collect();
+    let arguments = understood(line, settings::Which::Showing).map_err(|refusal| match refusal {
+        Refusal::Line(error) => anyhow::anyhow!("its command line cannot be read any more: {error}"),
+        Refusal::Settings(text) => anyhow::anyhow!("{}", text.trim_start_matches("error: ")),
+    })?;
     match arguments.command {
         Command::Apply(apply) => apply.again(words, done, without),
         _ => anyhow::bail!("it was no `apply`"),

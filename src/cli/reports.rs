@@ -115,7 +115,8 @@ impl Reporting {
     pub fn refuse(&self, place: &str) -> Result<()> {
         let Told { wait_lock, junit, prom, notify } = &self.told;
         let given = [(self.cron, "--cron"), (self.splay.is_some(), "--splay"), (wait_lock.is_some(), "--wait-lock"), (junit.is_some(), "--junit"), (prom.is_some(), "--prom"), (!notify.is_empty(), "--notify")];
-        match given.iter().find(|(is_given, _)| *is_given) {
+        // What is set for all runs is not meant here.
+        match given.iter().find(|(is_given, flag)| *is_given && !super::settings::gave(flag.trim_start_matches('-'))) {
             Some((_, flag)) => bail!("`{flag}` has no meaning with {place}"),
             None => Ok(()),
         }

@@ -118,7 +118,7 @@ pub fn opening(input: &Input, run: &str, reason: &str) -> journal::Opening {
         ended: None,
         who: input.who.clone(),
         reason: reason.to_owned(),
-        arguments: std::env::args().skip(1).collect(),
+        arguments: super::settings::words(),
         files: files_of(input),
         undoes: None,
         exit: None,

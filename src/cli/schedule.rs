@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 
-use super::say;
+use super::{complain, say, settings};
 use crate::module::Lasting;
 use crate::render::safe;
 use crate::shell::quoted;
@@ -109,6 +109,7 @@ impl Add {
             self.words.push("--cron".into());
         }
         super::is_a_command(&self.words).map_err(|error| anyhow::anyhow!("`mutate {}` cannot be run: {error}", self.words.join(" ")))?;
+        warn_of_environment();
         let program = std::env::current_exe().context("finding this program")?.display().to_string();
         let folder = std::env::current_dir().context("finding this folder")?.display().to_string();
         let line = std::iter::once(program.as_str()).chain(self.words.iter().map(String::as_str)).map(word).collect::<Vec<_>>().join(" ");
@@ -154,6 +155,18 @@ impl Add {
         systemctl(&["daemon-reload"])?;
         systemctl(&["enable", "--now", &format!("{name}.timer")])?;
         Ok(0)
+    }
+}
+
+/// It runs in this folder, so it finds the same `mutate.toml`; what is set in this environment it does not know.
+fn warn_of_environment() {
+    let mut names: Vec<String> = settings::KNOWN.iter().map(|known| settings::variable(known.name)).filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())).collect();
+    names.extend(std::env::var_os(settings::CONFIG).filter(|value| !value.is_empty()).map(|_| settings::CONFIG.to_owned()));
+    let usual = std::env::home_dir().map(|home| home.join(".config"));
+    let other = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute() && Some(folder) != usual.as_ref() && folder.join("mutate").exists());
+    names.extend(other.map(|_| "XDG_CONFIG_HOME".to_owned()));
+    if !names.is_empty() {
+        complain(&format!("warning: cron knows nothing of {}\n  = help: write what it sets into `mutate.toml`, or give it as flags", names.join(", ")));
     }
 }
 

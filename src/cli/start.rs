@@ -1,5 +1,6 @@
 //! `init`: the files of a new project, and `explain`: where a variable comes from.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::input::{What, input};
 use super::options::{Common, OutputForm};
-use super::{BAD_INPUT, NO_HOST, complain, runner, say};
+use super::{BAD_INPUT, NO_HOST, complain, runner, say, settings};
 use crate::diag::Node;
 use crate::engine::{self, Input};
 use crate::playbook::{Body, Task};
@@ -22,7 +23,7 @@ pub struct Init {
     folder: PathBuf,
 }
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     (
         "inventory.toml",
         "# Hosts, and how to reach them: https://toml.io; `mutate inventory list` shows what was understood.\n\
@@ -32,12 +33,20 @@ const FILES: [(&str, &str); 3] = [
         "playbooks/first.toml",
         "name = \"first steps\"\nhosts = \"all\"\n\n[[task]]\nname = \"there is a note\"\ncopy = { content = \"hello from {{ host.name }}\\n\", dest = \"~/mutate-note\" }\n",
     ),
+    (
+        SETTINGS,
+        "# Flags that everybody here would type: docs/config.md; `mutate config --origin` shows what is in force.\n\
+         # user = \"deploy\"\n# forks = 64\n# diff = true\n\n# [drift]\n# ignore-file = \"known-drift.txt\"\n",
+    ),
     (".gitignore", "*.plan\n"),
 ];
 
+/// A file that is refused where others can write it.
+const SETTINGS: &str = "mutate.toml";
+
 impl Init {
     pub fn run(self) -> Result<u8> {
-        if let Some((name, _)) = FILES.iter().find(|(name, _)| *name != ".gitignore" && self.folder.join(name).exists()) {
+        if let Some((name, _)) = FILES.iter().find(|(name, _)| ![".gitignore", SETTINGS].contains(name) && self.folder.join(name).exists()) {
             bail!("`{}` is there already, so nothing was written", self.folder.join(name).display());
         }
         for (name, text) in FILES {
@@ -46,7 +55,16 @@ impl Init {
                 continue;
             }
             let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(folder).and_then(|()| std::fs::write(&path, text)).with_context(|| format!("`{}`", path.display()))?;
+            let in_words = || format!("`{}`", path.display());
+            std::fs::create_dir_all(folder).with_context(in_words)?;
+            let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+            if name == SETTINGS && settings::distrust(here).is_some() {
+                continue;
+            }
+            std::fs::write(&path, text).with_context(in_words)?;
+            if name == SETTINGS {
+                std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).with_context(in_words)?;
+            }
             say(&safe(format!("{}: written", path.display()).as_bytes()));
         }
         say("\ntry it on this machine:\n  mutate plan playbooks/first.toml\n  mutate apply playbooks/first.toml\n  mutate rollback\nthen put your hosts into inventory.toml, and try `mutate ping all`");

@@ -29,7 +29,7 @@ impl Unlock {
         if !wanted.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
             bail!("`{}` is no run; `mutate unlock {}` shows which run holds the lock", wanted.escape_debug(), self.pattern);
         }
-        self.common.become_it |= self.common.become_user.is_some() || self.common.become_method.is_some();
+        super::adhoc::implied_become(&mut self.common);
         let script = format!("wanted='{wanted}'\n{SCRIPT}");
         let counts = if wanted.is_empty() { "false" } else { "'freed' in result.stdout" };
         let play = format!(

@@ -8,7 +8,7 @@ use std::fmt::Display;
 
 use serde::de::{self, DeserializeOwned, IntoDeserializer, Visitor};
 
-use super::{Diagnostic, Entry, Key, Kind, Node, Span};
+use super::{Diagnostic, Entry, Key, Kind, Node, Remedy, Span, Was, sure};
 
 /// Decodes a tree. All problems go to `problems`; the value comes out only when there was none.
 ///
@@ -39,6 +39,7 @@ pub fn decode_with<T: DeserializeOwned>(node: &Node, noun: &str, problems: &mut 
                 let mut diagnostic = Diagnostic::error(problem.code, &span, problem.message);
                 diagnostic.label = problem.label;
                 diagnostic.help = problem.help;
+                diagnostic.remedy = problem.remedy.map(|(was, text)| Remedy { span: span.clone(), was, text });
                 problems.push(diagnostic);
                 if !part_left_out {
                     problems.append(&mut found.borrow_mut());
@@ -86,6 +87,8 @@ struct Problem {
     message: String,
     label: String,
     help: Option<String>,
+    /// What mends it, where its place holds what was thought of.
+    remedy: Option<(Was, String)>,
     span: Option<Span>,
     key: Option<String>,
     /// A missing key cannot be left out to look for further problems.
@@ -129,6 +132,7 @@ impl Problem {
             message,
             label: String::new(),
             help: None,
+            remedy: None,
             span: None,
             key: None,
             can_be_left_out: true,
@@ -137,17 +141,24 @@ impl Problem {
 }
 
 impl de::Error for Problem {
-    /// A type's own check: the text is the message, and what follows ` | ` is the help line.
+    /// A type's own check: the text is the message, and what follows ` | ` is the help line. What follows another one is the
+    /// remedy, `OLD => NEW`, as they would stand in the file.
     fn custom<T: Display>(text: T) -> Self {
         let text = text.to_string();
-        match text.split_once(" | ") {
-            Some((message, help)) => {
-                let mut problem = Self::new("arg-value", message.to_owned());
-                problem.help = Some(help.to_owned());
-                problem
-            }
-            None => Self::new("arg-value", text),
+        let Some((message, help)) = text.split_once(" | ") else { return Self::new("arg-value", text) };
+        let mut problem = Self::new("arg-value", message.to_owned());
+        problem.help = Some(help.to_owned());
+        if let Some((help, remedy)) = help.split_once(" | ")
+            && let Some((old, new)) = remedy.split_once(" => ")
+        {
+            problem.help = Some(help.to_owned());
+            let was = match old.strip_prefix('"').and_then(|old| old.strip_suffix('"')) {
+                Some(text) => Was::Text(text.to_owned()),
+                None => Was::Number(old.to_owned()),
+            };
+            problem.remedy = Some((was, new.to_owned()));
         }
+        problem
     }
 
     fn invalid_type(_: de::Unexpected<'_>, expected: &dyn de::Expected) -> Self {
@@ -169,6 +180,7 @@ impl de::Error for Problem {
         let list = expected.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
         let mut problem = Self::new("arg-value", format!("`{variant}` is not one of {list}"));
         problem.help = super::nearest(variant, expected.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+        problem.remedy = sure(variant, expected.iter().copied()).map(|meant| (Was::Name(variant.to_owned()), meant.to_owned()));
         problem
     }
 
@@ -247,7 +259,33 @@ impl<'a> Reader<'a> {
             ("a number", "must be text") => "this is a number; put it in quotes".to_owned(),
             (what, _) => format!("this is {what}"),
         };
+        problem.remedy = self.conversion(&problem.message);
         problem.at(self.node)
+    }
+
+    /// The same value as the wanted type, where nothing of it is lost.
+    fn conversion(self, message: &str) -> Option<(Was, String)> {
+        if self.node.rendered {
+            return None;
+        }
+        match (&self.node.kind, message) {
+            (Kind::Text(text), "must be true or false") => {
+                let meant = match text.to_ascii_lowercase().as_str() {
+                    "true" | "yes" | "on" => "true",
+                    "false" | "no" | "off" => "false",
+                    _ => return None,
+                };
+                Some((Was::Text(text.clone()), meant.into()))
+            }
+            (Kind::Text(text), message) if message.contains("whole number") => {
+                let number: i64 = text.parse().ok()?;
+                (number.to_string() == *text).then(|| (Was::Text(text.clone()), number.to_string()))
+            }
+            (Kind::Integer(_) | Kind::Float(_), "must be text") => Some((Was::AnyNumber, String::new())),
+            // With a comma it may be meant as several.
+            (Kind::Text(text), "must be a list") if !text.contains(',') => Some((Was::Alone(text.clone()), String::new())),
+            _ => None,
+        }
     }
 }
 
@@ -442,7 +480,7 @@ impl Pairs<'_> {
             Some((what, of)) => format!("unknown {what} `{}` of {of}", key.name),
             None => format!("unknown {} `{}`", self.reader.noun, key.name),
         };
-        let mut diagnostic = Diagnostic::error("unknown-key", &key.span, message).suggest(&key.name, known.iter().copied());
+        let mut diagnostic = Diagnostic::error("unknown-key", &key.span, message).suggest_name(&key.name, known.iter().copied());
         if diagnostic.help.is_none() {
             diagnostic.help = Some(format!("known here: {}", known.join(", ")));
         }

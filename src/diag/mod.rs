@@ -8,6 +8,7 @@ mod decode;
 mod draw;
 mod file;
 mod node;
+mod remedy;
 mod suggest;
 
 use std::ops::Range;
@@ -15,9 +16,10 @@ use std::sync::Arc;
 
 pub use decode::{decode, decode_with};
 pub use draw::draw;
-pub use file::{read_bytes, read_source, read_text};
+pub use file::{read_as_if, read_bytes, read_source, read_text};
 pub use node::{Entry, Key, Kind, Node, parse};
-pub use suggest::nearest;
+pub use remedy::{Remedy, Was, quoted};
+pub use suggest::{nearest, sure};
 
 /// Names one source text in a [`Sources`] collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -95,6 +97,8 @@ pub struct Diagnostic {
     /// What stands under the carets.
     pub label: String,
     pub help: Option<String>,
+    /// What mends it without doubt.
+    pub remedy: Option<Remedy>,
 }
 
 impl Diagnostic {
@@ -106,12 +110,13 @@ impl Diagnostic {
             span: Some(span.clone()),
             label: String::new(),
             help: None,
+            remedy: None,
         }
     }
 
     /// An error about the input as a whole: a file that cannot be read, a pattern that fits no host.
     pub fn general(code: &'static str, message: impl Into<String>) -> Self {
-        Self { level: Level::Error, code, message: message.into(), span: None, label: String::new(), help: None }
+        Self { level: Level::Error, code, message: message.into(), span: None, label: String::new(), help: None, remedy: None }
     }
 
     pub fn warning(code: &'static str, span: &Span, message: impl Into<String>) -> Self {
@@ -128,6 +133,33 @@ impl Diagnostic {
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// Says what mends it without doubt: this text, where there stands what was thought of.
+    #[must_use]
+    pub fn remedy(mut self, was: Was, text: impl Into<String>) -> Self {
+        self.remedy = self.span.clone().map(|span| Remedy { span, was, text: text.into() });
+        self
+    }
+
+    /// Says what mends it where a word of a text was surely meant otherwise: the word, and what was meant.
+    #[must_use]
+    pub fn remedied(self, meant: Option<(String, String)>) -> Self {
+        match meant {
+            Some((word, meant)) => self.remedy(Was::Word(word), meant),
+            None => self,
+        }
+    }
+
+    /// As [`suggest`](Self::suggest), where the word is a name that can be put right. What is surely meant becomes the remedy.
+    #[must_use]
+    pub fn suggest_name<'a>(self, word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Self {
+        let candidates: Vec<&str> = candidates.into_iter().collect();
+        let one = self.suggest(word, candidates.iter().copied());
+        match sure(word, candidates) {
+            Some(meant) => one.remedy(Was::Name(word.to_owned()), meant),
+            None => one,
+        }
     }
 
     /// Adds `did you mean …` when one of the candidates is near enough to the word.

@@ -2,7 +2,7 @@
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Diagnostic, SourceId, Span};
+use super::{Diagnostic, SourceId, Span, Was};
 
 /// Largest text that is read as TOML, in bytes. Larger files are refused before they are parsed.
 pub const LIMIT_BYTES: usize = 8 << 20;
@@ -142,13 +142,30 @@ pub fn parse(source: SourceId, text: &str, problems: &mut Vec<Diagnostic>) -> No
             message if ends_here && message.contains("must be quoted") => "a value is missing after `=`".to_owned(),
             message => message.to_owned(),
         };
-        problems.push(Diagnostic::error("syntax", &span, message));
+        problems.push(match octal_mode(text, span.bytes.start) {
+            Some(mode) => {
+                let whole = Span { source, bytes: span.bytes.start..span.bytes.start + mode.len() };
+                let diagnostic = Diagnostic::error("syntax", &whole, "a file mode is text, since a number cannot begin with 0");
+                diagnostic.help(format!("write mode = \"{mode}\"")).remedy(Was::Number(mode.to_owned()), format!("\"{mode}\""))
+            }
+            None => Diagnostic::error("syntax", &span, message),
+        });
     }
     if has_errors {
         // What is left after a slip of the pen would only be judged wrongly.
         return Node::new(&whole, Kind::Table(Vec::new()));
     }
     from_table(source, whole, table.get_ref(), problems)
+}
+
+/// The file mode that stands at a place as YAML would have it: `mode = 0644`.
+fn octal_mode(text: &str, at: usize) -> Option<&str> {
+    let (before, rest) = text.split_at_checked(at)?;
+    let key = before.trim_end_matches([' ', '\t']).strip_suffix('=')?.trim_end();
+    let digits = &rest[..rest.find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').unwrap_or(rest.len())];
+    let is_mode = digits.len() == 4 && digits.starts_with('0') && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let name = key.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_').next()?;
+    (is_mode && (name == "mode" || name.ends_with("_mode"))).then_some(digits)
 }
 
 /// Where a file stops being text, and what is wrong there.

@@ -15,9 +15,38 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// The candidate that was surely meant: the only one that is near, by a slip of one letter, or of two in a long word. A number is never taken
+/// for another.
+pub fn sure<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    let (near, slip) = ((length / 3).max(1), if length < 8 { 1 } else { 2 });
+    let lower = word.to_lowercase();
+    let mut found: Vec<(usize, &str)> = candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|&(distance, candidate)| distance <= near && candidate != word)
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    let digits = |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>();
+    match found.as_slice() {
+        [(distance, one)] if *distance <= slip && length > 2 && digits(one) == digits(word) => Some(one),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::nearest;
+    use super::{nearest, sure};
+
+    #[test]
+    fn what_is_sure_is_near_and_alone() {
+        let words = ["template", "lineinfile", "file", "find", "web1", "mode"];
+        assert_eq!(sure("tempalte", words), Some("template"));
+        assert_eq!(sure("flie", words), Some("file"));
+        assert_eq!(sure("fine", words), None, "two are near");
+        assert_eq!((sure("web2", words), sure("mo", words), sure("lineifie", ["lineinfile"])), (None, None, Some("lineinfile")));
+    }
 
     #[test]
     fn a_slip_of_the_finger_finds_its_word() {

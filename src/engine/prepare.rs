@@ -387,13 +387,22 @@ impl Check<'_> {
     }
 
     fn report_as(&mut self, code: &'static str, node: &Node, message: String, help: Option<String>) {
+        self.report_with(code, node, crate::template::Trouble { message, help, range: None, line: None, meant: None });
+    }
+
+    fn report_trouble(&mut self, node: &Node, trouble: crate::template::Trouble) {
+        self.report_with("template", node, trouble);
+    }
+
+    fn report_with(&mut self, code: &'static str, node: &Node, trouble: crate::template::Trouble) {
+        let crate::template::Trouble { message, help, meant, .. } = trouble;
         if self.reported.insert((node.span.source, node.span.bytes.start, message.clone())) {
             let mut diagnostic = Diagnostic::error(code, &node.span, message);
             diagnostic.help = help;
             if self.input.inventory.hosts.len() > 1 {
                 diagnostic.label = format!("for host `{}`", self.host);
             }
-            self.problems.push(diagnostic);
+            self.problems.push(diagnostic.remedied(meant));
         }
     }
 
@@ -424,7 +433,7 @@ impl Check<'_> {
             Body::FlushHandlers | Body::EndPlay | Body::ResetConnection | Body::ClearFacts => {
                 let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
                 if let Err((node, trouble)) = step::all_hold(&scope, &task.when) {
-                    self.report(&node, trouble.message, trouble.help);
+                    self.report_trouble(&node, trouble);
                 }
             }
         }
@@ -441,7 +450,7 @@ impl Check<'_> {
             Ok(Filled::Later(_)) => vec![None],
             Err((node, trouble)) => {
                 if matches!(step::all_hold(&scope, &task.when), Ok(Filled::Now(true))) {
-                    self.report(&node, trouble.message, trouble.help);
+                    self.report_trouble(&node, trouble);
                 }
                 Vec::new()
             }
@@ -468,7 +477,7 @@ impl Check<'_> {
             Ok(Filled::Now(true)) => true,
             Ok(Filled::Later(_)) => false,
             Err((node, trouble)) => {
-                self.report(&node, trouble.message, trouble.help);
+                self.report_trouble(&node, trouble);
                 return;
             }
         };
@@ -477,7 +486,7 @@ impl Check<'_> {
             Ok(filled) => filled,
             Err((node, trouble)) => {
                 if certain {
-                    self.report(&node, trouble.message, trouble.help);
+                    self.report_trouble(&node, trouble);
                 }
                 return;
             }
@@ -501,7 +510,7 @@ impl Check<'_> {
         if let Err((node, trouble)) = step::user_of(&scope, task, &self.play.defaults, &ground)
             && certain
         {
-            self.report(&node, trouble.message, trouble.help);
+            self.report_trouble(&node, trouble);
         }
         self.judgements(task, bindings, certain);
         if certain {
@@ -528,7 +537,7 @@ impl Check<'_> {
                 self.report_as("unknown-host", node, format!("the inventory has no host `{name}` to delegate to"), Some(help));
             }
             Ok(Filled::Later(_)) => {}
-            Err(trouble) => self.report(node, trouble.message, trouble.help),
+            Err(trouble) => self.report_trouble(node, trouble),
         }
     }
 
@@ -572,22 +581,22 @@ impl Check<'_> {
         let judged = self.plan.view.task_scope(self.input, self.play, task, &own, &self.results);
         for node in task.until.iter().chain(&task.changed_when).chain(&task.failed_when) {
             if let Err(trouble) = step::holds(&judged, node) {
-                self.report(node, trouble.message, trouble.help);
+                self.report_trouble(node, trouble);
             }
         }
         let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
         if let Some(node) = &task.defaults.ignore_errors
             && let Err(trouble) = step::holds(&scope, node)
         {
-            self.report(node, trouble.message, trouble.help);
+            self.report_trouble(node, trouble);
         }
         if let Err((node, trouble)) = step::environment(&scope, task, &self.play.defaults) {
-            self.report(&node, trouble.message, trouble.help);
+            self.report_trouble(&node, trouble);
         }
         let label = task.repeat.as_ref().and_then(|repeat| repeat.label.as_ref());
         for node in std::iter::once(&task.name).chain(label) {
             if let Err(trouble) = scope.fill(node.text().unwrap_or_default()) {
-                self.report(node, trouble.message, trouble.help);
+                self.report_trouble(node, trouble);
             }
         }
         for node in &task.notify {
@@ -599,7 +608,7 @@ impl Check<'_> {
                     }
                 }
                 Ok(_) => {}
-                Err(trouble) => self.report(node, trouble.message, trouble.help),
+                Err(trouble) => self.report_trouble(node, trouble),
             }
         }
     }

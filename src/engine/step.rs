@@ -167,7 +167,7 @@ pub fn items(scope: &Arc<Scope>, list: &Node) -> Result<Filled<Vec<Value>>, (Nod
 }
 
 fn trouble(message: String) -> Trouble {
-    Trouble { message, help: None, range: None, line: None }
+    Trouble { message, help: None, range: None, line: None, meant: None }
 }
 
 /// The user that a task works as.

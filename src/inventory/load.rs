@@ -47,6 +47,8 @@ fn files(path: &Path, problems: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     };
     let mut files: Vec<PathBuf> =
         entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_some_and(|kind| kind == "toml")).collect();
+    // Settings of mutate's own, which may lie beside.
+    files.retain(|path| path.file_name().is_none_or(|name| name != "mutate.toml"));
     files.sort();
     if files.is_empty() {
         problems.push(Diagnostic::general("read", format!("the inventory folder `{}` has no *.toml file", path.display())));

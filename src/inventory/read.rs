@@ -381,9 +381,9 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
             let known = SETTINGS.iter().copied().chain(["vars"]).chain(also.iter().copied());
             let (what, of) = noun.split_once(" of ").unwrap_or((noun, "an inventory"));
             let diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown {what} `{name}` of {of}"));
-            let mut diagnostic = diagnostic.suggest(name, known);
+            let mut diagnostic = diagnostic.suggest_name(name, known);
             if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-                diagnostic.help = Some(format!("`mutate` has `{instead}` for that"));
+                (diagnostic.help, diagnostic.remedy) = (Some(format!("`mutate` has `{instead}` for that")), None);
             } else if diagnostic.help.is_none() {
                 diagnostic.help = Some(format!("if it is a variable, put it under `vars`: `vars = {{ {name} = … }}`"));
             }
@@ -445,7 +445,7 @@ pub fn check_templates(node: &Node, problems: &mut Vec<Diagnostic>) {
             if let Err(trouble) = crate::template::check_text(text) {
                 let mut diagnostic = Diagnostic::error("template", &node.span, trouble.message);
                 diagnostic.help = trouble.help;
-                problems.push(diagnostic);
+                problems.push(diagnostic.remedied(trouble.meant));
             }
         }
         Kind::List(items) => items.iter().for_each(|item| check_templates(item, problems)),
@@ -610,7 +610,7 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
             Err((place, trouble)) => {
                 let mut diagnostic = Diagnostic::error("template", &place.span, trouble.message);
                 diagnostic.help = trouble.help;
-                problems.push(diagnostic);
+                problems.push(diagnostic.remedied(trouble.meant));
             }
         }
     }

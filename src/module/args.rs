@@ -141,7 +141,9 @@ impl Mode {
         if text.starts_with(|letter: char| letter.is_ascii_digit()) {
             let good = (3..=4).contains(&text.len()) && text.chars().all(|digit| ('0'..='7').contains(&digit));
             let mode = u32::from_str_radix(text, 8).ok().filter(|&mode| good && mode <= 0o7777);
-            return mode.map(Self::Octal).ok_or_else(|| format!("`{text}` is no file mode{HELP}"));
+            let octal = text.strip_prefix("0o").filter(|digits| (3..=4).contains(&digits.len()) && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit)));
+            let remedy = octal.map(|digits| format!(" | \"{text}\" => \"{digits:0>4}\"")).unwrap_or_default();
+            return mode.map(Self::Octal).ok_or_else(|| format!("`{text}` is no file mode{HELP}{remedy}"));
         }
         let clauses: Option<Vec<Clause>> = text.split(',').map(Clause::parse).collect();
         clauses.filter(|_| !text.is_empty()).map(Self::Symbolic).ok_or_else(|| format!("`{text}` is no file mode{HELP}"))
@@ -220,7 +222,9 @@ impl<'de> Deserialize<'de> for Mode {
                     [0o644, 0o755, 0o600, 0o700, 0o640, 0o750, 0o777, 0o666, 0o664, 0o775, 0o444, 0o400, 0o440, 0o500, 0o555];
                 let as_it_looks = !USUAL.contains(&number) && Mode::parse(&number.to_string()).is_ok();
                 let meant = if as_it_looks { format!("{number:04}") } else if (0o100..=0o7777).contains(&number) { format!("{number:04o}") } else { "0644".into() };
-                Err(E::custom(format!("a file mode is text, since nobody can tell whether the number {number} is octal | write mode = \"{meant}\"")))
+                // It is sure where it is seen how the number was written.
+                let written = if as_it_looks { number.to_string() } else { format!("0o{number:o}") };
+                Err(E::custom(format!("a file mode is text, since nobody can tell whether the number {number} is octal | write mode = \"{meant}\" | {written} => \"{meant}\"")))
             }
         }
         deserializer.deserialize_any(Text)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Body, Play, Task};
-use crate::diag::{Diagnostic, Kind, Node};
+use crate::diag::{Diagnostic, Kind, Node, Was, quoted};
 use crate::module::Registration;
 use crate::template::{check_expression, is_template, names_in};
 
@@ -29,14 +29,16 @@ pub fn condition(node: &Node, key: &str, problems: &mut Vec<Diagnostic>) {
         Kind::Text(text) if is_template(text) => {
             let bare = crate::template::whole_expression(text).unwrap_or("…");
             let diagnostic = Diagnostic::error("braces", &node.span, format!("`{key}` is an expression already, so it has no braces"));
-            problems.push(diagnostic.help(format!("write `{key} = \"{bare}\"`")));
+            let diagnostic = diagnostic.help(format!("write `{key} = \"{bare}\"`"));
+            let is_sure = crate::template::whole_expression(text).is_some() && check_expression(bare).is_ok();
+            problems.push(if is_sure { diagnostic.remedy(Was::Text(text.clone()), quoted(bare)) } else { diagnostic });
         }
         Kind::Text(text) => {
             if let Err(trouble) = check_expression(text) {
                 let mut diagnostic = Diagnostic::error("expression", &node.span, format!("`{key}`: {}", trouble.message));
                 let bare = text.replace("==", "").replace("!=", "").replace("<=", "").replace(">=", "");
                 diagnostic.help = trouble.help.or_else(|| bare.contains('=').then(|| "write `==` to compare".into()));
-                problems.push(diagnostic);
+                problems.push(diagnostic.remedied(trouble.meant));
             }
         }
         _ => {
@@ -176,7 +178,7 @@ pub fn handlers(tasks: &[Arc<Task>], handlers: &[Arc<Task>], problems: &mut Vec<
             let Some(name) = node.text().filter(|name| !is_template(name)) else { continue };
             if !known.contains(&name) && reported.insert(node.span.bytes.clone().start) {
                 let diagnostic = Diagnostic::error("unknown-handler", &node.span, format!("there is no handler `{name}`"));
-                let diagnostic = diagnostic.suggest(name, known.iter().copied());
+                let diagnostic = diagnostic.suggest_name(name, known.iter().copied());
                 problems.push(if diagnostic.help.is_none() { diagnostic.help(format!("add `[[handler]]` with `name = \"{name}\"`")) } else { diagnostic });
             }
         }

@@ -52,6 +52,9 @@ pub const ELSEWHERE: &[(&str, &str)] = &[
     ("args", "write the parameters in the table of the module"),
 ];
 
+/// Those of them that are another name, and nothing else.
+pub const SAME: &[&str] = &["with_list", "include_tasks", "import_tasks", "include_role", "import_role"];
+
 /// The help line for a key of another tool: a name in backticks is what `mutate` has instead.
 pub fn help(instead: &str) -> String {
     if instead.starts_with('`') { format!("`mutate` has {instead} for that") } else { instead.to_owned() }

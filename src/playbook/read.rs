@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::keywords::{self, ELSEWHERE, Limits, Meta, PlayKeys, TaskKeys};
 use super::load::Files;
 use super::{Body, Defaults, Loop, Play, Task, check};
-use crate::diag::{Diagnostic, Entry, Key, Kind, Node, decode_with};
+use crate::diag::{Diagnostic, Entry, Key, Kind, Node, Was, decode_with};
 use crate::module::Registry;
 use crate::template::Layer;
 
@@ -162,11 +162,11 @@ impl Reader<'_, '_> {
 
     fn unknown_in_play(&mut self, key: &Key) {
         let name = key.name.as_str();
-        let mut diagnostic = Diagnostic::error("unknown-key", &key.span, format!("unknown key `{name}` of a play")).suggest(name, keywords::PLAY.iter().copied());
+        let mut diagnostic = Diagnostic::error("unknown-key", &key.span, format!("unknown key `{name}` of a play")).suggest_name(name, keywords::PLAY.iter().copied());
         if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-            diagnostic.help = Some(keywords::help(instead));
+            (diagnostic.help, diagnostic.remedy) = (Some(keywords::help(instead)), None);
         } else if self.registry.find(name).is_some() || keywords::TASK.contains(&name) {
-            diagnostic.help = Some("it belongs to a task: begin one with `[[task]]`".into());
+            (diagnostic.help, diagnostic.remedy) = (Some("it belongs to a task: begin one with `[[task]]`".into()), None);
         }
         self.problems.push(diagnostic);
     }
@@ -399,11 +399,15 @@ impl Reader<'_, '_> {
         let name = key.name.as_str();
         let candidates = keywords::TASK.iter().copied().chain(self.registry.names());
         let message = format!("unknown module or key `{name}` in a {what}");
-        let mut diagnostic = Diagnostic::error("unknown-module", &key.span, message).suggest(name, candidates);
+        let mut diagnostic = Diagnostic::error("unknown-module", &key.span, message).suggest_name(name, candidates);
         if let Some((_, instead)) = ELSEWHERE.iter().find(|(known, _)| *known == name) {
-            diagnostic.help = Some(keywords::help(instead));
+            (diagnostic.help, diagnostic.remedy) = (Some(keywords::help(instead)), None);
+            if keywords::SAME.contains(&name) {
+                diagnostic = diagnostic.remedy(Was::Name(name.to_owned()), instead.trim_matches('`'));
+            }
         } else if let Some(short) = name.rsplit('.').next().filter(|short| name.contains('.') && self.registry.find(short).is_some()) {
             diagnostic.help = Some(format!("write `{short}`"));
+            diagnostic = diagnostic.remedy(Was::Name(name.to_owned()), short);
         } else if diagnostic.help.is_none() {
             diagnostic.help = Some("`mutate modules` lists the modules".into());
         }
@@ -470,7 +474,7 @@ impl Reader<'_, '_> {
                 }
                 name => {
                     let message = format!("unknown key `{name}` in a file of tasks");
-                    let diagnostic = Diagnostic::error("unknown-key", &entry.key.span, message).suggest(name, ["task", "handler", "format"]);
+                    let diagnostic = Diagnostic::error("unknown-key", &entry.key.span, message).suggest_name(name, ["task", "handler", "format"]);
                     self.problems.push(if diagnostic.help.is_none() { diagnostic.help("an included file has `[[task]]` and `[[handler]]` only") } else { diagnostic });
                 }
             }

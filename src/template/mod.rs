@@ -58,11 +58,13 @@ pub struct Trouble {
     pub range: Option<std::ops::Range<usize>>,
     /// Line of the text, from 1.
     pub line: Option<usize>,
+    /// A word of it, and what was surely meant.
+    pub meant: Option<(String, String)>,
 }
 
 impl Trouble {
     fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, range: None, line: None }
+        Self { message: message.into(), help: None, range: None, line: None, meant: None }
     }
 
     /// From minijinja's error; `names` are what could have been meant by a name that is not there.
@@ -88,6 +90,12 @@ impl Trouble {
                 "ansible_hostname" => Some("write `facts.hostname`"),
                 _ => None,
             };
+            trouble.meant = match missing.as_str() {
+                "inventory_hostname" => Some("host.name"),
+                _ if special.is_some() => None,
+                missing => crate::diag::sure(missing, names.iter().map(String::as_str)),
+            }
+            .map(|meant| (missing.clone(), meant.to_owned()));
             trouble.help = special
                 .map(str::to_owned)
                 .or_else(|| crate::diag::nearest(&missing, names.iter().map(String::as_str)).map(|near| format!("did you mean `{near}`?")))
@@ -107,10 +115,12 @@ impl Trouble {
             if error.kind() == ErrorKind::UnknownFilter {
                 let wanted = unknown_name(detail).map(|(_, name)| name).unwrap_or_default();
                 trouble.help = crate::diag::nearest(wanted, filters::names()).map(|near| format!("did you mean `{near}`?"));
+                trouble.meant = crate::diag::sure(wanted, filters::names()).map(|meant| (wanted.to_owned(), meant.to_owned()));
             }
             if error.kind() == ErrorKind::UnknownTest {
                 let wanted = unknown_name(detail).map(|(_, name)| name).unwrap_or_default();
                 trouble.help = crate::diag::nearest(wanted, filters::TESTS.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+                trouble.meant = crate::diag::sure(wanted, filters::TESTS.iter().copied()).map(|meant| (wanted.to_owned(), meant.to_owned()));
             }
         }
         trouble.range = range;

@@ -267,22 +267,24 @@ impl Scope {
         }
         result.map(Filled::Now).map_err(|error| {
             let mut trouble = Trouble::of(&error, text, &self.names());
-            if let Some(help) = self.nearest_part(&trouble) {
-                trouble.help = Some(help);
+            if let Some((help, meant)) = self.nearest_part(&trouble) {
+                (trouble.help, trouble.meant) = (Some(help), meant);
             }
             trouble
         })
     }
 
     /// What may have been meant by `host.nam`, where there is a `host`.
-    fn nearest_part(self: &Arc<Self>, trouble: &Trouble) -> Option<String> {
+    fn nearest_part(self: &Arc<Self>, trouble: &Trouble) -> Option<(String, Option<(String, String)>)> {
         let path = trouble.message.strip_prefix('`')?.strip_suffix("` is not defined")?;
         let (whole, part) = path.rsplit_once('.')?;
         let later = std::mem::take(&mut self.seen().later);
         let value = super::compiled(whole).ok().and_then(|whole| whole.eval(Value::from_object(View(self.clone()))).ok());
         self.seen().later = later;
         let names: Vec<String> = value?.try_iter().ok()?.map(|name| name.to_string()).collect();
-        crate::diag::nearest(part, names.iter().map(String::as_str)).map(|near| format!("did you mean `{whole}.{near}`?"))
+        let near = crate::diag::nearest(part, names.iter().map(String::as_str))?;
+        let meant = crate::diag::sure(part, names.iter().map(String::as_str)).map(|meant| (path.to_owned(), format!("{whole}.{meant}")));
+        Some((format!("did you mean `{whole}.{near}`?"), meant))
     }
 
     /// A table that is taken as a whole, such as `facts.os`, is known when all of its parts are.

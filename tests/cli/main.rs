@@ -4,6 +4,7 @@
 mod fleet;
 
 mod adhoc;
+mod config;
 mod delegated;
 mod drift;
 mod faults;
@@ -15,6 +16,7 @@ mod language;
 mod logins;
 mod look;
 mod meetings;
+mod mended;
 mod outcomes;
 mod report;
 mod reports;

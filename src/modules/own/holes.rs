@@ -42,7 +42,9 @@ pub fn misplaced(text: &str) -> Option<(Range<usize>, &'static str)> {
         }
         let byte = bytes[at];
         match (here, byte) {
-            (Some(b'\''), b'\'') | (Some(b'#'), b'\n') => drop(inside.pop()),
+            (Some(b'\''), b'\'') | (Some(b'#'), b'\n') => {
+                inside.pop();
+            }
             (Some(b'\'' | b'#'), _) => {}
             (_, b'\\') => {
                 if rest[1..].starts_with("{{") || rest[1..].starts_with("{%") {
@@ -54,7 +56,9 @@ pub fn misplaced(text: &str) -> Option<(Range<usize>, &'static str)> {
                 inside.pop();
                 at += 1;
             }
-            (Some(b'"'), b'"') | (Some(b'`'), b'`') | (Some(b'('), b')') | (Some(b'{'), b'}') => drop(inside.pop()),
+            (Some(b'"'), b'"') | (Some(b'`'), b'`') | (Some(b'('), b')') | (Some(b'{'), b'}') => {
+                inside.pop();
+            }
             (_, b'$') if rest.starts_with("$((") => {
                 inside.push(b'+');
                 at += 2;

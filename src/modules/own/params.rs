@@ -197,7 +197,7 @@ pub fn read(module: &str, params: &IndexMap<String, Param>, table: &Node, proble
     }
     for entry in table.entries().iter().filter(|entry| !params.contains_key(&entry.key.name)) {
         let name = entry.key.name.as_str();
-        let mut diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown parameter `{name}` of `{module}`")).suggest(name, params.keys().map(String::as_str));
+        let mut diagnostic = Diagnostic::error("unknown-key", &entry.key.span, format!("unknown parameter `{name}` of `{module}`")).suggest_name(name, params.keys().map(String::as_str));
         if diagnostic.help.is_none() {
             diagnostic.help = Some(format!("known here: {}", params.keys().map(String::as_str).collect::<Vec<_>>().join(", ")));
         }
