@@ -67,9 +67,7 @@ fn line(run: &Run) -> String {
         Some(exit) => format!("exit {exit}, changed={} failed={}", count("changed"), count("failed") + count("unreachable") + count("unknown")),
         None => "never ended".to_owned(),
     });
-    let inventories: Vec<&String> = run.arguments.windows(2).filter(|pair| pair[0] == "-i" || pair[0] == "--inventory").map(|pair| &pair[1]).collect();
-    let is_playbook = |word: &&String| word.ends_with(".toml") && !inventories.contains(word) && run.files.iter().any(|(path, _)| path == *word);
-    let playbooks: Vec<&str> = run.arguments.iter().filter(is_playbook).map(String::as_str).collect();
+    let playbooks = playbooks_of(run);
     if !playbooks.is_empty() {
         text.push_str(&format!("  {}", playbooks.join(" ")));
     }
@@ -81,6 +79,13 @@ fn line(run: &Run) -> String {
         text.push_str(&format!("\n    {}", run.reason));
     }
     text
+}
+
+/// The playbooks that a run was made from, as they were named.
+pub fn playbooks_of(run: &Run) -> Vec<&str> {
+    let inventories: Vec<&String> = run.arguments.windows(2).filter(|pair| pair[0] == "-i" || pair[0] == "--inventory").map(|pair| &pair[1]).collect();
+    let is_playbook = |word: &&String| word.ends_with(".toml") && !inventories.contains(word) && run.files.iter().any(|(path, _)| path == *word);
+    run.arguments.iter().filter(is_playbook).map(String::as_str).collect()
 }
 
 /// A time to the minute, as people write it.

@@ -124,7 +124,7 @@ impl Module for Copy {
     /// The answer of `file_look` about `dest`, with the content of a file that differs. With `remote_src`, the one
     /// about `src` stands before it. For a folder see [`folder`].
     fn touches(&self, around: &Surroundings) -> Touches {
-        Touches::Path(around.absolute(&self.dest))
+        Touches::Path(self.dest(around))
     }
 
     fn probe(&self, around: &Surroundings) -> Question {

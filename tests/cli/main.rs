@@ -4,6 +4,7 @@
 mod fleet;
 
 mod adhoc;
+mod adopt;
 mod delegated;
 mod drift;
 mod faults;
@@ -24,6 +25,7 @@ mod saved;
 mod secrets;
 mod sweeps;
 mod taken_back;
+mod unmanaged;
 mod workshop;
 
 use std::path::Path;
