@@ -172,6 +172,12 @@ impl Adopt {
             }
             return Ok(true);
         }
+        if managed.filled.get("remote_src").is_some_and(|value| value.kind == crate::diag::Kind::Boolean(true)) {
+            if managed.outcome == Outcome::Changed {
+                left(format!("{}: it is a copy of another file of the host (`remote_src`); change that one, or what makes it", managed.place()));
+            }
+            return Ok(true);
+        }
         let tree = managed.tree.iter().find(|(at, ..)| at == path).map(|(.., content)| content.clone());
         let wanted = tree.clone().or_else(|| managed.wanted.clone()).filter(|_| is_file);
         // Where the task leaves the content alone nobody has asked for its hash.
@@ -183,7 +189,10 @@ impl Adopt {
         }
         if is_other {
             let (host, user, at, again) = ((self.host.clone(), plan), managed.user.clone(), path.to_owned(), input.clone());
-            let (_, brought) = runner::watched(None, false, None, None, |events, stop| async move { (0, Some(engine::original(again, host, user, at, events, stop).await)) })?;
+            let (_, brought) = runner::watched(None, false, None, None, |events, stop| async move {
+                let brought = engine::original(again, host, user, at, events, stop.clone()).await;
+                (0, (*stop.borrow() == crate::remote::Stop::No).then_some(brought))
+            })?;
             let bytes = match brought {
                 None => return Ok(false),
                 Some(Err(why)) => {
@@ -196,7 +205,7 @@ impl Adopt {
                 left(format!("{path} on {} was changed while it was looked at; run this again", self.host));
                 return Ok(true);
             }
-            if crate::secret::holds_hidden(&bytes.bytes) {
+            if crate::secret::surely_holds_hidden(&bytes.bytes) {
                 left(format!("{} is refused, since the host's file holds a secret, and a patch would show it; edit what it is made from by hand", managed.place()));
                 return Ok(true);
             }
@@ -214,7 +223,8 @@ impl Adopt {
             }
         }
         if content.is_none() && adopted.edits.is_empty() && adopted.rest.is_empty() && managed.outcome == Outcome::Changed {
-            adopted.rest.push(Rest { message: format!("{}: something differs that is no content, mode or owner: {}; `mutate drift -D` shows it", managed.place(), managed.message), ..Rest::default() });
+            let why = if managed.module == "file" { engine::no_patch("file").to_owned() } else { format!("something differs that is no content, mode or owner: {}; `mutate drift -D` shows it", managed.message) };
+            adopted.rest.push(Rest { message: format!("{}: {why}", managed.place()), ..Rest::default() });
         }
         told.adopted.edits = adopted.edits;
         told.adopted.rest.extend(adopted.rest);
@@ -245,6 +255,10 @@ impl Adopt {
                 told.adopted.notes.push(format!("`{}` is not below this folder, so its name in the patch is from `/`: apply it with `patch -p1 -d /`", real.display()));
             }
             told.files.push(edit.path.display().to_string());
+        }
+        if crate::secret::surely_holds_hidden(told.patch.as_bytes()) {
+            told.patch.clear();
+            told.adopted.rest.push(Rest { message: "what would be edited holds a secret, so no patch is shown; edit it by hand".into(), ..Rest::default() });
         }
         told.is_other = !edits.is_empty() || !told.adopted.rest.is_empty();
         if !told.is_other {

@@ -216,7 +216,7 @@ impl Unmanaged {
                 text.push_str(&format!("  {}: {}\n", safe(folded(on.iter().copied()).as_bytes()), safe(what.as_bytes())));
             }
             if self.common.show.verbose == 0 && unseen.keys().any(|what| what.starts_with('/')) {
-                text.push_str("  with `-b` root looks\n");
+                text.push_str("  `-b` lets root look\n");
             }
         }
         for host in order {

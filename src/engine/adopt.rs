@@ -91,12 +91,8 @@ impl Draft<'_> {
             return self.whole_file(&local, content);
         }
         let literal = self.managed.authored.get("content").filter(|_| self.managed.module == "copy").cloned();
-        let comes_from_host = self.managed.filled.get("remote_src").is_some_and(|value| value.kind == crate::diag::Kind::Boolean(true));
         match (self.managed.module, literal, self.managed.local.clone()) {
             ("copy", Some(node), _) => self.text_in_playbook(&node, content),
-            ("copy", None, _) if comes_from_host => {
-                self.rest(Rest::sentence("it is a copy of another file of the host (`remote_src`); change that one, or what makes it"));
-            }
             ("copy", None, Some(local)) => self.whole_file(&local, content),
             ("template", _, Some(local)) => self.template(&local, content),
             (module, ..) => self.rest(Rest::sentence(no_patch(module))),
@@ -208,7 +204,7 @@ impl Draft<'_> {
 
     /// Mode, owner and group, where the task asks for them.
     fn properties(&mut self, there: &There) {
-        if !["copy", "template", "file"].contains(&self.managed.module) || there.kind == "absent" || !self.managed.tree.is_empty() {
+        if !["copy", "template", "file"].contains(&self.managed.module) || ["absent", "link"].contains(&there.kind.as_str()) || !self.managed.tree.is_empty() {
             return;
         }
         let is = |key: &str, said: &str| match key {

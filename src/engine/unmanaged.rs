@@ -95,7 +95,7 @@ impl Unmanaged {
         for line in text.lines() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
             match word {
-                "manager" => told.manager = rest.to_owned(),
+                "manager" => rest.clone_into(&mut told.manager),
                 "ours" => drop(told.ours.insert(plain(rest))),
                 "unseen" => told.unseen.push(rest.to_owned()),
                 "more" => told.more = rest.parse().unwrap_or(0),

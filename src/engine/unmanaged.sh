@@ -20,7 +20,8 @@ unmanaged_list() (
   # A Debian with another manager on top is asked by the one that installs there.
   if command -v dpkg-query >/dev/null 2>&1 && command -v apt-get >/dev/null 2>&1; then
     _manager=dpkg
-  elif command -v rpm >/dev/null 2>&1; then
+  elif case $(rpm --version 2>/dev/null) in *'RPM version'*) true ;; *) false ;; esac then
+    # Busybox has an applet of that name without a database.
     _manager=rpm
   elif command -v pacman >/dev/null 2>&1; then
     _manager=pacman
@@ -30,6 +31,7 @@ unmanaged_list() (
   [ "$_manager" != none ] || exit 0
   _v=$("unmanaged__$_manager")
   case $_v in *"$n"late* | late*) printf 'unseen files of packages: to compare all of them took longer than %s s\n' "$_seconds" ;; esac
+  printf '%s\n' "$_v" | sed -n 's/^nolist \(.*\)$/unseen the content of the files of the package \1, which came without a list of hashes/p'
   find "$_folder" -xdev -type d 2>/dev/null | while IFS= read -r _path; do
     { [ -r "$_path" ] && [ -x "$_path" ]; } || printf 'unseen %s\n' "$_path"
   done
@@ -90,10 +92,12 @@ unmanaged__rpm_lines() {
 }
 
 unmanaged__pacman() {
-  # Warnings and what it calls backup files come on different streams, one line for each thing that differs.
-  _p=$(if command -v timeout >/dev/null 2>&1; then timeout "$_seconds" pacman -Qkk 2>&1; unmanaged__late $?; else pacman -Qkk 2>&1; fi)
+  # Warnings and what it calls backup files come on different streams, one line for each thing that differs. A package without a list of
+  # hashes is only asked whether its files are there.
+  _p=$(pacman -Qk 2>&1; unmanaged__pacman_backups; if command -v timeout >/dev/null 2>&1; then timeout "$_seconds" pacman -Qkk 2>&1; unmanaged__late $?; else pacman -Qkk 2>&1; fi)
   printf '%s\n' "$_p" | awk '
     $0 == "late" { print; next }
+    /^[^ ]*: no mtree file$/ { sub(/:.*/, ""); print "nolist", $0; next }
     !/^(warning|backup file): [^:]*: \/.* \(.*\)$/ { next }
     {
       config = /^backup file/ ? "c" : "-"
@@ -106,6 +110,14 @@ unmanaged__pacman() {
       if (config == "c") is_config[path] = 1
     }
     END { for (i = 1; i <= count; i++) print flags[order[i]], (order[i] in is_config ? "c" : "-"), order[i] }'
+}
+
+# What packages call configuration is in the database with its MD5, in lines like those of pacman itself.
+unmanaged__pacman_backups() {
+  cat /var/lib/pacman/local/*/files 2>/dev/null | awk '/^%/ { is = $0 == "%BACKUP%"; next } is && NF' | while IFS=$(printf '\t') read -r _backup _sum; do
+    _is=$(md5sum 2>/dev/null <"/$_backup") || continue
+    [ "${_is%% *}" = "$_sum" ] || printf 'backup file: -: /%s (MD5 checksum mismatch)\n' "$_backup"
+  done
 }
 
 # The next three print lines `PACKAGE PATH`.

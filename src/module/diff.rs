@@ -63,6 +63,14 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_is_named_as_git_reads_it() {
+        assert_eq!(patch("a/b", b"x\n", b"y").as_deref(), Some("--- a/a/b\n+++ b/a/b\n@@ -1 +1 @@\n-x\n+y\n\\ No newline at end of file\n"));
+        assert!(patch("a b", b"", b"y\n").is_some_and(|text| text.starts_with("--- a/a b\t\n+++ b/a b\t\n@@ -0,0 +1 @@\n")));
+        assert!(patch("a\"b", b"", b"y\n").is_some_and(|text| text.starts_with("--- \"a/a\\\"b\"\n")));
+        assert_eq!(patch("a", b"x", b"\0"), None);
+    }
+
+    #[test]
     fn text_is_shown_line_by_line() {
         let expected = "--- /etc/motd\n+++ /etc/motd\n@@ -1,2 +1,2 @@\n hello\n-old\n+new\n";
         assert_eq!(unified("/etc/motd", Some(b"hello\nold\n"), Some(b"hello\nnew\n")), expected);

@@ -237,6 +237,15 @@ fn what_can_be_no_patch_is_said() {
     put(&quiet, "canary");
     let (exit, patch, said) = adopt(&fleet, &quiet, &["--playbook", "play.toml", "--write"]);
     assert!(exit == 4 && patch.is_empty() && said.contains("is refused, since the task says `no_log`") && !said.contains("canary") && !said.contains("hush"), "{said}");
+    // A copy within the host, and what is not to be there.
+    let book = "hosts = 'all'\n[[task]]\nname = 'there'\ncopy = { src = '~/conf', remote_src = true, dest = '~/second' }\n[[task]]\nname = 'not there'\nfile = { path = '~/never', state = 'absent' }\n";
+    fleet.write("within.toml", book);
+    put(&at(&fleet, "alpha", "second"), "else\n");
+    put(&at(&fleet, "alpha", "never"), "else\n");
+    let (exit, patch, said) = adopt(&fleet, &at(&fleet, "alpha", "second"), &["--playbook", "within.toml"]);
+    assert!(exit == 4 && patch.is_empty() && said.contains("`there` (within.toml:3): it is a copy of another file of the host"), "{said}");
+    let (exit, patch, said) = adopt(&fleet, &at(&fleet, "alpha", "never"), &["--playbook", "within.toml"]);
+    assert!(exit == 4 && patch.is_empty() && said.contains("`file` says what is there"), "{said}");
     let gone = at(&fleet, "alpha", "gone");
     std::fs::remove_file(&gone).expect("it");
     let (exit, _, said) = adopt(&fleet, &gone, &[]);

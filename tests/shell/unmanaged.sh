@@ -41,6 +41,9 @@ same 'a ledger' 'manager none
 ours /etc/o\\x
 ours /etc/ours' "$(list)"
 unset st
+fake rpm 'echo rpm: unrecognized option >&2; exit 1'
+same 'an applet' 'manager none' "$(list)"
+rm "$bin/rpm"
 
 fake apt-get 'exit 0'
 fake dpkg "echo '??5?????? c $etc/changed.conf'; echo 'missing   c $etc/removed.conf'; echo '??5??????   $home/lib x'; echo 'missing     $home/doc/gone (No such file or directory)'; exit 1"
@@ -68,6 +71,7 @@ case $got in *'took longer than 1 s'*) ;; *) same 'an end' 'took longer than 1 s
 rm "$bin/dpkg" "$bin/dpkg-query" "$bin/apt-get"
 
 fake rpm "case \$1 in
+  --version) echo 'RPM version 4.18.0' ;;
   -Va) echo 'S.5....T.  c $etc/changed.conf'; echo '.M.......    $home/lib x'; echo '.......T.    $etc/mine'; echo 'missing   g $etc/ghost'; echo 'missing     $home/doc/gone' ;;
   *) printf '%s\n' 'conf $etc/changed.conf' 'lib $home/lib x' 'mine $etc/mine' 'ssh $etc/ssh/sshd_config' 'lib $home/doc/gone' ;; esac"
 same 'rpm' 'manager rpm
@@ -82,9 +86,10 @@ rm "$bin/rpm"
 
 fake pacman "case \$1 in
   -Qkk) echo 'backup file: conf: $etc/changed.conf (Modification time mismatch)'; echo 'backup file: conf: $etc/changed.conf (SHA256 checksum mismatch)'; echo 'warning: lib: $home/lib x (Size mismatch)' >&2
-    echo 'warning: lib: $home/lib x (Permissions mismatch)' >&2; echo 'warning: lib: $home/doc/gone (No such file or directory)' >&2; echo 'lib: 3 total files, 1 altered file' ;;
+    echo 'warning: lib: $home/lib x (Permissions mismatch)' >&2; echo 'warning: lib: $home/doc/gone (No such file or directory)' >&2; echo 'lib: 3 total files, 1 altered file'; echo 'bare: no mtree file' ;;
   -Ql) printf '%s\n' 'conf $etc/changed.conf' 'lib $home/lib x' 'ssh $etc/ssh/' 'ssh $etc/ssh/sshd_config' 'lib $home/doc/gone' ;; esac"
 same 'pacman' 'manager pacman
+unseen the content of the files of the package bare, which came without a list of hashes
 differs 5 c conf T me /etc/changed.conf
 differs SM - lib T me /lib x
 missing missing - lib - - /doc/gone
