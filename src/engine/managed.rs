@@ -91,13 +91,16 @@ impl Managed {
             (None, Some(text)) if ready.module.name == "copy" => Some(Arc::new(Content::new(text.as_bytes().to_vec()))),
             _ => None,
         };
+        // Without a slash at its end a folder goes there under its own name.
+        let src = filled.get("src").and_then(Node::text).unwrap_or_default();
+        let under = src.rsplit('/').next().filter(|name| !name.is_empty() && *name != ".").map(|name| format!("{name}/")).unwrap_or_default();
         let tree = match (found, &local, &path) {
             (Some(Local::Folder(entries)), Some(local), Some(root)) => entries
                 .iter()
                 .filter_map(|entry| match &entry.kind {
                     LocalKind::File(content) => {
                         let relative = std::str::from_utf8(&entry.path).ok()?;
-                        Some((format!("{}/{relative}", root.trim_end_matches('/')), local.join(relative), content.clone()))
+                        Some((format!("{}/{under}{relative}", root.trim_end_matches('/')), local.join(relative), content.clone()))
                     }
                     _ => None,
                 })

@@ -695,4 +695,39 @@ mod tests {
         let carried = carried(template, "a\nb\nnew\nc\n", &render).expect("it renders");
         assert_eq!((carried.text.as_str(), carried.is_whole, carried.doubts.len(), carried.doubts[0].0), ("a\n{% if on %}\nb\n{% endif %}\nnew\nc\n", true, 1, 5));
     }
+
+    #[test]
+    fn whatever_was_edited_the_patch_is_whole_or_says_what_is_left() {
+        use proptest::prelude::*;
+        let pieces = prop::sample::select(vec![
+            "a\n", "b\n", "\n", "  c\n", "{{ port }}\n", "x {{ name }} y\n", "{% for user in users %}\n", "{% endfor %}\n", "{% if on %}\n", "{%- if off %}\n", "{% else %}\n", "{%- endif %}\n", "{% endif -%}\n", "{# r #}\n",
+            "{% raw %}{{ r }}\n{% endraw %}\n", "{% set z = 1 %}\n", "{{ '}}' }}", "tail", "é {{ { 'k': { 'l': port } }.k.l }}\n",
+        ]);
+        let lines = prop::sample::select(vec!["a\n", "b\n", "new\n", "{{ q }}\n", "\n", "81\n", "x web y\n", "x other y\n", "end"]);
+        let edits = prop::collection::vec((0_usize..12, 0_usize..3, prop::collection::vec(lines, 0..3)), 0..4);
+        let tried = std::cell::Cell::new(0);
+        proptest!(|(pieces in prop::collection::vec(pieces, 0..14), edits in edits)| {
+            let template = pieces.concat();
+            let layer = Layer::default().with("port", 80).with("name", "web").with("users", vec!["ann", "bob"]).with("on", true).with("off", false);
+            let scope = Scope::new(vec![std::sync::Arc::new(layer)]);
+            let render = |text: &str| match scope.render(text) {
+                Ok(Filled::Now(text)) => Some(text),
+                _ => None,
+            };
+            let Some(made) = render(&template) else { return Ok(()) };
+            let mut wanted: Vec<String> = split(&made).into_iter().map(str::to_owned).collect();
+            for (at, count, lines) in edits {
+                let at = at.min(wanted.len());
+                let end = (at + count).min(wanted.len());
+                drop(wanted.splice(at..end, lines.into_iter().map(str::to_owned)));
+            }
+            let wanted = wanted.concat();
+            let carried = carried(&template, &wanted, &render).expect("it renders");
+            tried.set(tried.get() + 1);
+            prop_assert_eq!(carried.is_whole, carried.left.is_empty(), "{:?} {:?} {:?}", template, wanted, carried);
+            // What is carried over may be in part, but it still is a template.
+            prop_assert!(render(&carried.text).is_some());
+        });
+        assert!(tried.get() > 20, "{}", tried.get());
+    }
 }

@@ -116,13 +116,18 @@ fn a_file_of_a_folder_is_found_here() {
     fleet.write("tree/b.conf", "b\n");
     fleet.write("one", "1\n");
     fleet.write("two.j2", "2\n");
-    applied(&fleet, "hosts = 'all'\n[[task]]\ncopy = { src = 'tree/', dest = '~/conf' }\n[[task]]\ncopy = { src = 'one', dest = '~/conf/' }\n[[task]]\ntemplate = { src = 'two.j2', dest = '~/conf/' }\n", &[]);
+    applied(&fleet, "hosts = 'all'\n[[task]]\ncopy = { src = 'tree/', dest = '~/conf' }\n[[task]]\ncopy = { src = 'one', dest = '~/conf/' }\n[[task]]\ntemplate = { src = 'two.j2', dest = '~/conf/' }\n[[task]]\ncopy = { src = 'tree', dest = '~/conf' }\n", &[]);
     let path = at(&fleet, "alpha", "conf/sub/a.conf");
     put(&path, "a\nmore\n");
     let (exit, patch, said) = adopt(&fleet, &path, &["--playbook", "play.toml"]);
     assert!(exit == 0 && patch.starts_with("--- a/tree/sub/a.conf\n"), "{exit} {patch}{said}");
     patched(&fleet, &patch);
+    put(&at(&fleet, "alpha", "conf/tree/sub/a.conf"), "a\nmore\n");
     assert!(is_in_place(&fleet, &[]));
+    put(&at(&fleet, "alpha", "conf/tree/b.conf"), "under its name\n");
+    let (exit, patch, said) = adopt(&fleet, &at(&fleet, "alpha", "conf/tree/b.conf"), &["--playbook", "play.toml"]);
+    assert!(exit == 0 && patch.contains("+++ b/tree/b.conf\n"), "{patch}{said}");
+    put(&at(&fleet, "alpha", "conf/tree/b.conf"), "b\n");
     // A file that goes into a folder is looked after under its own name.
     for (name, source) in [("one", "one"), ("two.j2", "two.j2")] {
         put(&at(&fleet, "alpha", &format!("conf/{name}")), "other\n");
