@@ -619,3 +619,97 @@ fn hosts_are_patched_and_go_back_by_version() {
     let back = lab.run(&["patch", "deb1", "--rollback", "--health", "lab-hello | grep 1.0"]);
     assert_eq!((back["exit"].as_i64(), versions().as_str()), (Some(6), "lab-hello 1.0\nlab-svc 1.0"), "{back}");
 }
+
+/// Puts the packages of the lab on a host, whatever installs there.
+const INSTALL: &str = "apt-get -y -q install lab-hello lab-svc || dnf -y -q install lab-hello lab-svc || zypper -n -q install lab-hello lab-svc || pacman -S --noconfirm lab-hello lab-svc";
+
+#[test]
+fn what_no_playbook_looks_after_is_listed() {
+    let Some(lab) = Lab::new() else { return };
+    let packaged = ["deb1", "deb2", "rpm1", "zyp1", "pac1"];
+    let managers = ["dpkg", "dpkg", "rpm", "rpm", "pacman"];
+    let hosts = "deb1,deb2,rpm1,zyp1,pac1,bb1";
+    lab.reset(&["deb1", "deb2", "rpm1", "zyp1", "pac1", "bb1"]);
+    for host in packaged {
+        lab.on(host, INSTALL);
+    }
+    let book = lab.file("ours.toml", &format!("hosts = '{hosts}'\n[[task]]\ncopy = {{ content = 'ours', dest = '/etc/by-us' }}\n"));
+    assert_eq!(lab.run(&["apply", &book])["exit"], 0);
+    let at = |run: &Value, host: &str, path: &str| run["hosts"][host]["found"].as_array().and_then(|found| found.iter().find(|one| one["path"] == path)).cloned().unwrap_or_default();
+    let before = lab.run(&["unmanaged", hosts, &book]);
+    for host in packaged {
+        assert!(at(&before, host, "/etc/lab-svc.conf").is_null() && at(&before, host, "/usr/bin/lab-hello").is_null(), "{host}: {before:#}");
+    }
+    for host in packaged {
+        lab.on(host, "echo mine >>/etc/lab-svc.conf; echo '#!/bin/sh' >/usr/bin/lab-hello; mkdir -p '/etc/by hand'; echo 'a b' >'/etc/by hand/a  b'; ln -s /nowhere /etc/by-link; echo x >/etc/by-playbook; echo x >/etc/held");
+    }
+    lab.on("deb1", "rm /usr/share/lab-svc/* /usr/lib/systemd/system/lab-svc.service /lib/systemd/system/lab-svc.service 2>/dev/null; true");
+    let book = lab.file("book.toml", &format!("hosts = '{hosts}'\n[[task]]\nname = 'there'\ncopy = {{ content = 'x', dest = '/etc/by-playbook' }}\n"));
+    let run = lab.run(&["unmanaged", hosts, &book, "--ignore", "rpm1:/etc/held", "--detailed-exitcode"]);
+    assert_eq!(run["exit"], 2, "{run:#}");
+    for (host, manager) in packaged.into_iter().zip(managers) {
+        assert_eq!(run["hosts"][host]["manager"], manager, "{host}");
+        let config = at(&run, host, "/etc/lab-svc.conf");
+        assert_eq!((&config["kind"], &config["package"], &config["config"], &config["owner"], &config["excused"]), (&"differs".into(), &"lab-svc".into(), &true.into(), &"root".into(), &Value::Null), "{host}: {run:#}");
+        assert!(config["what"].as_str().is_some_and(|what| what.starts_with("configuration of the package lab-svc, and differs: content")), "{host}: {config}");
+        let (program, unseen) = (at(&run, host, "/usr/bin/lab-hello"), &run["hosts"][host]["unseen"]);
+        // The packages of the lab for pacman have no list of hashes.
+        let is_bare = host == "pac1";
+        assert_eq!(unseen.as_array().map(Vec::len), Some(if is_bare { 2 } else { 0 }), "{host}: {unseen}");
+        assert!(!is_bare || unseen.to_string().contains("lab-hello, which came without a list of hashes"), "{unseen}");
+        assert!(is_bare || (&program["kind"], &program["package"], &program["config"]) == (&"differs".into(), &"lab-hello".into(), &false.into()), "{host}: {run:#}");
+        let by_hand = at(&run, host, "/etc/by hand/a  b");
+        assert!(by_hand["kind"] == "extra" && by_hand["package"].is_null() && by_hand["when"].as_str().is_some_and(|when| when.starts_with("20")), "{host}: {run:#}");
+        assert_eq!((&at(&run, host, "/etc/by-link")["target"], &at(&run, host, "/etc/by-us")["excused"]), (&"/nowhere".into(), &"ours".into()), "{host}: {run:#}");
+        assert!(at(&run, host, "/etc/by-playbook").is_null(), "{host}: {run:#}");
+        assert_eq!(at(&run, host, "/etc/held")["excused"], if host == "rpm1" { "ignored".into() } else { Value::Null }, "{host}");
+        for generated in ["/etc/machine-id", "/etc/passwd", "/etc/shadow-", "/etc/ld.so.cache", "/etc/resolv.conf"] {
+            assert!(at(&run, host, generated).is_null(), "{host}: {generated}");
+        }
+        assert!(!run["hosts"][host]["found"].to_string().contains("ssh_host_"), "{host}");
+    }
+    let unit = run["hosts"]["deb1"]["found"].as_array().expect("a list").iter().find(|one| one["kind"] == "missing").cloned().unwrap_or_default();
+    assert_eq!((&unit["package"], unit["path"].as_str().map(|path| path.ends_with("/lab-svc.service"))), (&"lab-svc".into(), Some(true)), "{run:#}");
+    // A debootstrapped Debian has little of its own that nobody knows.
+    let strange = run["hosts"]["deb1"]["count"].as_u64().expect("a count");
+    assert!(strange < 60, "{strange}: {:#}", run["hosts"]["deb1"]);
+    let none = &run["hosts"]["bb1"];
+    assert!(none["manager"] == "none" && none["count"] == 0 && none["unseen"].to_string().contains("no package manager"), "{none}");
+    // Without root what is closed is told, and nothing is taken for missing.
+    lab.on("deb1", "mkdir -m 700 /etc/closed; echo x >/etc/closed/x");
+    let run = lab.run(&["unmanaged", "deb1", "-u", "nosudo"]);
+    assert!(run["exit"] == 0 && run["hosts"]["deb1"]["unseen"].as_array().is_some_and(|unseen| unseen.contains(&"/etc/closed".into())), "{run:#}");
+    let config = at(&run, "deb1", "/etc/lab-svc.conf");
+    assert_eq!(config["kind"], "differs", "{run:#}");
+    let missing: Vec<_> = run["hosts"]["deb1"]["found"].as_array().expect("a list").iter().filter(|one| one["kind"] == "missing").collect();
+    assert!(missing.iter().all(|one| one["package"] == "lab-svc"), "{missing:?}");
+}
+
+#[test]
+fn what_somebody_has_edited_becomes_a_patch() {
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&["deb1", "deb2"]);
+    lab.file("site.j2", "# site\nlisten {{ port }};\n{% for user in users %}\nallow {{ user }};\n{% endfor %}\nroot /srv;\n");
+    lab.file("key", "one\n");
+    let book = "hosts = 'deb1,deb2'\n[vars]\nport = 80\nusers = ['ann', 'bob']\n[[task]]\nname = 'site'\ntemplate = { src = 'site.j2', dest = '/etc/lab-site.conf', mode = '0644', owner = 'root' }\n[[task]]\nname = 'key'\ncopy = { src = 'key', dest = '/etc/lab-key', mode = '0600' }\n";
+    let path = lab.file("book.toml", book);
+    assert_eq!(lab.run(&["apply", &path])["exit"], 0);
+    lab.on("deb1", "sed -i 's|/srv|/data|; s|# site|# the site|' /etc/lab-site.conf; chmod 640 /etc/lab-site.conf; chown deploy /etc/lab-site.conf; echo two >>/etc/lab-key");
+    // Through sudo the file of root is read, too.
+    lab.on("deb2", "echo three >>/etc/lab-key");
+    let told = lab.run(&["adopt", "deb2", "/etc/lab-key"]);
+    assert!(told["exit"] == 0 && told["patch"].as_str().is_some_and(|patch| patch.contains("+three")), "{told:#}");
+    lab.on("deb2", "echo one >/etc/lab-key");
+    for file in ["/etc/lab-site.conf", "/etc/lab-key"] {
+        let told = lab.run(&["adopt", "deb1", file, "--write"]);
+        assert_eq!((&told["exit"], &told["written"], told["others"].to_string()), (&0.into(), &true.into(), "[\"deb2\"]".into()), "{told:#}");
+    }
+    let text = |name: &str| std::fs::read_to_string(lab.folder.path().join(name)).expect("a file");
+    assert_eq!((text("site.j2").as_str(), text("key").as_str()), ("# the site\nlisten {{ port }};\n{% for user in users %}\nallow {{ user }};\n{% endfor %}\nroot /data;\n", "one\ntwo\n"));
+    assert_eq!(text("book.toml"), book.replace("'0644', owner = 'root'", "'0640', owner = 'deploy'"));
+    let drift = lab.run(&["drift", &path]);
+    assert!(drift["hosts"]["deb1"]["outcome"] == "ok" && drift["hosts"]["deb2"]["outcome"] == "changed", "{drift:#}");
+    lab.on("deb1", "sed -i 's/80/8080/' /etc/lab-site.conf");
+    let told = lab.run(&["adopt", "deb1", "/etc/lab-site.conf", "--write"]);
+    assert!(told["exit"] == 4 && told["written"] == false && told["rest"][0]["variable"] == "port" && told["rest"][0]["value"] == "8080", "{told:#}");
+}

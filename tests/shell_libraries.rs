@@ -89,3 +89,8 @@ fn service() {
     // Its waits are real ones, so one shell has to do.
     in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/look_scripts.sh", "src/modules/service/change.sh"], &["busybox ash"]);
 }
+
+#[test]
+fn unmanaged() {
+    in_every_shell("unmanaged", &["src/engine/unmanaged.sh"]);
+}

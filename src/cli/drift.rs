@@ -30,12 +30,8 @@ const DIFFERS: u8 = 2;
 pub struct Drift {
     #[command(flatten)]
     choice: Choice,
-    /// Leave out what has this name or path, such as `/etc/motd` or `web*:/srv/*`. May be given several times.
-    #[arg(long, value_name = "[HOST:]PATTERN")]
-    ignore: Vec<String>,
-    /// A file of such patterns, one in a line; `#` begins a remark.
-    #[arg(long, value_name = "FILE")]
-    ignore_file: Vec<PathBuf>,
+    #[command(flatten)]
+    ignoring: Ignoring,
     /// Only what no check before this time has found, such as `2d` or `2026-01-31`.
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -48,6 +44,32 @@ pub struct Drift {
     /// Why this check is made, for the journal.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
+}
+
+/// What is left out.
+#[derive(Args)]
+pub(super) struct Ignoring {
+    /// Leave out what has this name or path, such as `/etc/motd` or `web*:/srv/*`. May be given several times.
+    #[arg(long, value_name = "[HOST:]PATTERN")]
+    ignore: Vec<String>,
+    /// A file of such patterns, one in a line; `#` begins a remark.
+    #[arg(long, value_name = "FILE")]
+    ignore_file: Vec<PathBuf>,
+}
+
+impl Ignoring {
+    /// All the patterns.
+    ///
+    /// # Errors
+    /// Which file cannot be read.
+    pub(super) fn patterns(&self) -> Result<Vec<String>> {
+        let mut all = self.ignore.clone();
+        for path in &self.ignore_file {
+            let text = std::fs::read_to_string(path).with_context(|| format!("`--ignore-file {}`", path.display()))?;
+            all.extend(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
+        }
+        Ok(all)
+    }
 }
 
 /// Who made something differ.
@@ -65,7 +87,7 @@ impl Drift {
         if self.json {
             self.choice.common.show.output = OutputForm::Json;
         }
-        let ignored = self.ignored()?;
+        let ignored = self.ignoring.patterns()?;
         let since = self.since.as_deref().map(super::history::time_since).transpose()?;
         let reporting = self.choice.reporting.clone();
         let playbooks = self.choice.playbooks.clone();
@@ -126,19 +148,10 @@ impl Drift {
         };
         Ok(reports.finish(exit))
     }
-
-    fn ignored(&self) -> Result<Vec<String>> {
-        let mut all = self.ignore.clone();
-        for path in &self.ignore_file {
-            let text = std::fs::read_to_string(path).with_context(|| format!("`--ignore-file {}`", path.display()))?;
-            all.extend(text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(str::to_owned));
-        }
-        Ok(all)
-    }
 }
 
 /// Runs something without showing it, and keeps what it tells.
-fn heard<T: Default, R: Future<Output = (u8, T)>>(
+pub(super) fn heard<T: Default, R: Future<Output = (u8, T)>>(
     events: &mut Vec<Event>,
     start: impl FnOnce(tokio::sync::mpsc::UnboundedSender<Event>, tokio::sync::watch::Receiver<crate::remote::Stop>) -> R,
 ) -> Result<(u8, T)> {
@@ -186,7 +199,7 @@ impl Found {
         };
         for step in self.steps().filter(|step| step.outcome == Outcome::Changed) {
             let path = path_of(step);
-            let excuse = if ignored.iter().any(|pattern| fits(pattern, step, path.as_deref())) {
+            let excuse = if ignored.iter().any(|pattern| fits(pattern, &step.host, path.as_deref().into_iter().chain([step.task.as_str(), step.module.as_str()]))) {
                 Some(("ignored", "differs, and is ignored".to_owned()))
             } else if let Some(hold) = path.as_deref().and_then(|path| held.of(step.delegated_to.as_ref().unwrap_or(&step.host), path)) {
                 Some(("held", format!("differs, and is held until {}{}", hold.until, hold.because())))
@@ -377,17 +390,17 @@ fn key(step: &Step) -> String {
     format!("{}\u{1f}{}\u{1f}{}\u{1f}{item}", step.host, step.file, step.task)
 }
 
-/// `[HOST:]PATTERN`, against the path, the name of the task, or the module.
-fn fits(pattern: &str, step: &Step, path: Option<&str>) -> bool {
+/// `[HOST:]PATTERN`, against a host and the names of something there: a path, a task, a module.
+pub(super) fn fits<'a>(pattern: &str, of: &str, mut names: impl Iterator<Item = &'a str>) -> bool {
     let (host, pattern) = match pattern.split_once(':') {
         Some((host, rest)) if !host.contains('/') && !rest.is_empty() && !rest.starts_with(' ') => (Some(host), rest),
         _ => (None, pattern),
     };
-    let is = |text: &str| glob(pattern.as_bytes(), text.as_bytes());
-    host.is_none_or(|host| glob(host.as_bytes(), step.host.as_bytes())) && (path.is_some_and(is) || is(&step.task) || is(&step.module))
+    host.is_none_or(|host| glob(host.as_bytes(), of.as_bytes())) && names.any(|name| glob(pattern.as_bytes(), name.as_bytes()))
 }
 
-fn time(seconds: i64) -> String {
+/// Seconds since 1970 as a time that people read.
+pub(super) fn time(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 

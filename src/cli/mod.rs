@@ -1,6 +1,7 @@
 //! Words in, exit code out. The only room that knows the terminal and the environment.
 
 mod adhoc;
+mod adopt;
 mod apply;
 mod check;
 mod config;
@@ -31,6 +32,7 @@ mod start;
 mod stepwise;
 mod texts;
 mod unlock;
+mod unmanaged;
 
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
@@ -63,6 +65,10 @@ enum Command {
     Drift(Box<drift::Drift>),
     /// Upgrade packages host after host, restart what needs it, and stop when a host is not well.
     Patch(Box<patch::Patch>),
+    /// Turn a change that somebody has made on a host into a patch of the playbook's own file or template.
+    Adopt(Box<adopt::Adopt>),
+    /// List what on hosts is not as its package has brought it, or belongs to none, and is in no playbook.
+    Unmanaged(Box<unmanaged::Unmanaged>),
     /// Leave a path on a host as it is for a while.
     Hold(holds::Hold),
     /// Validate playbooks and inventory without contacting any host.
@@ -200,6 +206,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(plan) => plan.run(),
         Command::Drift(drift) => drift.run(),
         Command::Patch(patch) => patch.run(),
+        Command::Adopt(adopt) => adopt.run(),
+        Command::Unmanaged(unmanaged) => unmanaged.run(),
         Command::Hold(hold) => hold.run(),
         Command::Check(check) => check.run(),
         Command::Rollback(rollback) => rollback.run(),
@@ -272,6 +280,14 @@ pub(crate) fn complain(text: &str) {
 pub(crate) fn say(text: &str) {
     use std::io::Write as _;
     let _gone = writeln!(std::io::stdout(), "{}", crate::secret::without_hidden(text.trim_end()));
+}
+
+/// Text on stdout, to the letter, as a program takes it that reads there. A terminal gets nothing that could move it.
+pub(crate) fn say_exactly(text: &str) {
+    use std::io::Write as _;
+    let safe = crate::render::safe(text.as_bytes());
+    let text = if stdout_is_terminal() { safe.as_str() } else { text };
+    let _gone = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// `NO_COLOR` wins over `CLICOLOR_FORCE`, that over `CLICOLOR`, that over whether it is a terminal.

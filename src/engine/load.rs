@@ -81,6 +81,14 @@ impl Files {
     }
 }
 
+/// The bytes of a file of this machine.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn as_it_is(path: &Path) -> Result<Vec<u8>, String> {
+    read_bytes(path, COPY_LIMIT).map_err(|reason| format!("`{}` cannot be read: {reason}", path.display()))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics while it holds this lock")
 }

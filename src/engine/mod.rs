@@ -3,6 +3,7 @@
 //! [`prepare`] checks everything for all hosts without contacting any; [`execute`] then walks every host on its own.
 //! What happens is told as events. Shell text and SSH are other rooms' business.
 
+mod adopt;
 mod again;
 mod beneath;
 mod blame;
@@ -20,6 +21,7 @@ mod ledger;
 mod load;
 mod look;
 mod made_groups;
+mod managed;
 mod meet;
 mod planned;
 mod prepare;
@@ -35,6 +37,7 @@ mod step;
 mod talk;
 mod target;
 mod tidy;
+mod unmanaged;
 mod walk;
 
 
@@ -54,11 +57,13 @@ use crate::secret::Secret;
 use crate::ssh_config::SshConfig;
 use crate::template::Layer;
 
+pub use adopt::{Adopted, Edit, Rest, adopted, no_patch};
 pub use blame::{Told, blame};
 pub use consent::{Consent, Wish, Word};
 pub use evidence::{Evidence, Told as Testimony, evidence};
 pub use facts::COLLECTORS;
 pub use fetch::{Fetch, fetch};
+pub use managed::{Findings, Managed, ORIGINAL_BYTES, There, original, sharers};
 pub use look::{Looked, ShownKey, Standing, look, ways, why};
 pub use prepare::{HostPlan, Prepared, pattern_hosts, plans_for, prepare};
 pub use planned::{PlannedStep, apply_planned};
@@ -66,6 +71,7 @@ pub use resolve::{Finding, Found, OpenStep, resolve};
 pub use rollback::{Reversal, in_order, roll_back};
 pub use schedule::execute;
 pub use scope::host_scope;
+pub use unmanaged::{Foreign, Unmanaged, unmanaged};
 
 /// What the command line says about a run.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +97,8 @@ pub struct Options {
     pub detailed_exit: bool,
     /// A check tells everything that making its steps later needs.
     pub pins: bool,
+    /// Where a check leaves what its steps look after.
+    pub found: Option<Findings>,
     /// What commands print is told as it comes.
     pub live: bool,
     /// Once too many hosts have failed, no other one is begun, not even of the same batch.

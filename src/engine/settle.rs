@@ -289,6 +289,9 @@ impl Walker {
         for (name, value) in &ending.report.variables {
             Arc::make_mut(&mut self.results).entries.insert(name.clone(), Entry::Value(crate::template::from_json(value)));
         }
+        if let Some(found) = &self.shared.input.options.found {
+            found.note(super::managed::Managed::of(self, ready, &ending));
+        }
         let time = result.map_or(ready.asked, |result| result.time);
         let hide = ready.no_log;
         let event = Step {

@@ -161,6 +161,16 @@ impl Archive {
         Ok(steps.into_iter().filter(|step| !step.is_open() && step.record.as_ref().is_some_and(|record| is_about(record, path))).collect())
     }
 
+    /// Paths of a host that changes of this journal were about, but for what has been undone.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn paths_on(&self, host: &str) -> Result<std::collections::BTreeSet<String>> {
+        let steps = self.select(&format!("{STEP} WHERE host = ?1 AND record IS NOT NULL AND undone_by IS NULL"), params![host])?;
+        let subjects = steps.into_iter().filter(|step| !step.is_open()).filter_map(|step| Some(step.record?.subject()));
+        Ok(subjects.filter(|subject| subject.starts_with('/')).collect())
+    }
+
     /// The last change of this journal that was about the same thing on a host, unless it has been undone.
     ///
     /// # Errors

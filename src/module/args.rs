@@ -136,7 +136,11 @@ impl Mode {
         format!("{mode:04o}")
     }
 
-    fn parse(text: &str) -> Result<Self, String> {
+    /// A mode as a user writes it.
+    ///
+    /// # Errors
+    /// What is wrong with it, and after ` | ` what to write.
+    pub fn parse(text: &str) -> Result<Self, String> {
         const HELP: &str = " | write four octal digits such as \"0644\", or symbols such as \"u=rw,g=r,o=\"";
         if text.starts_with(|letter: char| letter.is_ascii_digit()) {
             let good = (3..=4).contains(&text.len()) && text.chars().all(|digit| ('0'..='7').contains(&digit));

@@ -22,6 +22,23 @@ pub fn unified(path: &str, before: Option<&[u8]>, after: Option<&[u8]>) -> Strin
     TextDiff::configure().newline_terminated(true).diff_slices(&old, &new).unified_diff().context_radius(3).header(&label(before), &label(after)).to_string()
 }
 
+/// A patch of one file of this machine, as `git apply` and `patch -p1` take it; nothing where the contents are no text.
+pub fn patch(path: &str, before: &[u8], after: &[u8]) -> Option<String> {
+    let (before, after) = (text(before)?, text(after)?);
+    let [old, new] = [before, after].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
+    let name = |side: &str| {
+        let name = format!("{side}/{path}");
+        let is_odd = |letter: char| letter.is_control() || letter == '"' || letter == '\\';
+        match () {
+            () if name.contains(is_odd) => format!("{name:?}"),
+            // So that what comes behind a blank is no time.
+            () if name.contains(' ') => format!("{name}\t"),
+            () => name,
+        }
+    };
+    Some(TextDiff::configure().newline_terminated(true).diff_slices(&old, &new).unified_diff().context_radius(3).header(&name("a"), &name("b")).to_string())
+}
+
 /// One line for each property that differs, as a diff.
 pub fn properties(title: &str, changes: &[(&str, String, String)]) -> String {
     let mut text = format!("--- {title}\n+++ {title}\n");
@@ -43,6 +60,14 @@ mod tests {
     fn only_a_newline_ends_a_line() {
         let expected = "--- /dev/null\n+++ /a\\nb\n@@ -0,0 +1,2 @@\n+a\rb\n+c\n\\ No newline at end of file\n";
         assert_eq!(unified("/a\nb", None, Some(b"a\rb\nc")), expected);
+    }
+
+    #[test]
+    fn a_patch_is_named_as_git_reads_it() {
+        assert_eq!(patch("a/b", b"x\n", b"y").as_deref(), Some("--- a/a/b\n+++ b/a/b\n@@ -1 +1 @@\n-x\n+y\n\\ No newline at end of file\n"));
+        assert!(patch("a b", b"", b"y\n").is_some_and(|text| text.starts_with("--- a/a b\t\n+++ b/a b\t\n@@ -0,0 +1 @@\n")));
+        assert!(patch("a\"b", b"", b"y\n").is_some_and(|text| text.starts_with("--- \"a/a\\\"b\"\n")));
+        assert_eq!(patch("a", b"x", b"\0"), None);
     }
 
     #[test]

@@ -124,7 +124,9 @@ impl Module for Copy {
     /// The answer of `file_look` about `dest`, with the content of a file that differs. With `remote_src`, the one
     /// about `src` stands before it. For a folder see [`folder`].
     fn touches(&self, around: &Surroundings) -> Touches {
-        Touches::Path(around.absolute(&self.dest))
+        // Of a folder all is meant that is made for it, `dest` too.
+        let is_folder = matches!(around.files.get(self.src()), Some(Local::Folder(_)));
+        Touches::Path(if is_folder { around.absolute(&self.dest) } else { self.dest(around) })
     }
 
     fn probe(&self, around: &Surroundings) -> Question {

@@ -61,7 +61,7 @@ impl Module for Template {
 
     /// The answer of `file_look`, with the content of a file that differs.
     fn touches(&self, around: &Surroundings) -> Touches {
-        Touches::Path(around.absolute(&self.dest))
+        Touches::Path(self.dest(around))
     }
 
     fn probe(&self, around: &Surroundings) -> Question {

@@ -4,6 +4,7 @@ mod check;
 mod keywords;
 mod load;
 mod read;
+mod splice;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use crate::template::Layer;
 
 pub use check::{Collectors, collectors};
 pub use load::{from_text, load, registry_of};
+pub use splice::{Splice, spliced};
 
 /// The keys of a task that are no module.
 pub fn task_keys() -> &'static [&'static str] {

@@ -3,6 +3,7 @@
 //! Only text that a user wrote is ever a template: what a host says is a value, and is never rendered. A variable that
 //! is not there is an error. A [`Scope`] tells a value that is missing from one that only a run can tell.
 
+mod carry;
 mod filters;
 mod own;
 mod scope;
@@ -15,6 +16,7 @@ use minijinja::{Environment, Error, ErrorKind, Expression, UndefinedBehavior, Va
 
 use crate::diag::{Kind, Node};
 
+pub use carry::{Carried, Left, carried, literal};
 pub use own::{Manner, own_condition, own_names, own_value, plain, sh_text};
 pub use scope::{Entry, Filled, Later, Layer, Scope, later};
 

@@ -149,6 +149,14 @@ impl Scope {
         names.into_iter().cloned().collect()
     }
 
+    /// Where a variable such as `port` or `site.port` was written, if a user wrote it.
+    pub fn authored_at(&self, name: &str) -> Option<crate::diag::Span> {
+        let mut parts = name.split('.');
+        let first = parts.next()?;
+        let Entry::Authored(node) = self.layers.iter().find_map(|layer| layer.entries.get(first))? else { return None };
+        Some(parts.try_fold(node, |node, part| node.get(part)).unwrap_or(node).span.clone())
+    }
+
     /// The value of an expression.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 mod fleet;
 
 mod adhoc;
+mod adopt;
 mod config;
 mod delegated;
 mod drift;
@@ -27,6 +28,7 @@ mod secrets;
 mod stepwise;
 mod sweeps;
 mod taken_back;
+mod unmanaged;
 mod workshop;
 
 use std::path::Path;
