@@ -87,7 +87,8 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     if let Some(bytes) = as_if(path) {
         return Ok(bytes);
     }
-    let mut bytes = Vec::new();
+    // A buffer that grows while it is read into takes twice the memory.
+    let mut bytes = Vec::with_capacity(usize::try_from(kind.len().min(limit)).unwrap_or_default() + 1);
     File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plain)?;
     if bytes.len() as u64 > limit {
         return Err(format!("it is larger than {} MiB", limit >> 20));

@@ -212,7 +212,7 @@ fn the_search_ends_at_the_repository_and_at_home() {
 fn a_flag_that_is_given_is_not_contradicted() {
     let project = Project::new(one());
     let hosts = inventory(&project);
-    project.write("project/mutate.toml", &format!("{hosts}become-user = 'nobody-near'\nnotify = 'false'\nverbose = 2\n[run]\nlabel = true\n"));
+    project.write("project/mutate.toml", &format!("{hosts}become-user = 'nobody-near'\nnotify = 'true'\nverbose = 2\n[run]\nlabel = true\n"));
     // `--fold` and `--label` exclude each other.
     let (exit, text) = project.run(&["run", "all", "--fold", "--", "echo one"]);
     assert!(exit == 0 && text.contains("one") && !text.contains("alpha: one"), "{exit} {text}");

@@ -153,6 +153,6 @@ fn what_a_batch_has_done_to_its_hosts_is_told_for_the_batch() {
     let told = String::from_utf8_lossy(&ran.stdout).into_owned();
     let at = |text: &str| told.find(text).unwrap_or_else(|| panic!("no `{text}` in {told}"));
     // After each batch, and before the next one.
-    assert!(at("copy  web1") < at("impact       web1\n    load at most") && at("impact       web1") < at("copy  web[2-3]") && at("copy  web[2-3]") < at("impact       web[2-3]\n"), "{told}");
+    assert!(at("copy  web1") < at("impact       web1\n") && at("impact       web1\n") < at("load at most") && at("load at most") < at("copy  web[2-3]") && at("copy  web[2-3]") < at("impact       web[2-3]\n"), "{told}");
     assert!(ran.status.code() == Some(0) && at("impact       web[2-3]") < at("recap"), "{ran:?}");
 }
