@@ -196,8 +196,9 @@ fn plain(expected: &str) -> String {
         "a map" => "a table".into(),
         other if other.starts_with("struct ") => "a table".into(),
         other if other.starts_with("u8") || other.starts_with("u16") || other.starts_with("u32") || other.starts_with("u64") => {
-            match &other[..3] {
-                "u16" => "a whole number from 0 to 65535".into(),
+            match other {
+                "u8" => "a whole number from 0 to 255".into(),
+                _ if other.starts_with("u16") => "a whole number from 0 to 65535".into(),
                 _ => "a whole number from 0".into(),
             }
         }
