@@ -23,6 +23,7 @@ pub struct Check {
 impl Check {
     pub fn run(self) -> Result<u8> {
         let mut problems = Vec::new();
+        crate::secret::never_fetch();
         let mut input = input(&self.common, "check", What::Files(self.playbooks), &mut problems)?;
         let plays: usize = input.playbooks.iter().map(|playbook| playbook.plays.len()).sum();
         let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, "check", &mut problems)) };

@@ -316,7 +316,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
             Kind::List(_) => return self.deserialize_seq(visitor),
             Kind::Table(_) => return self.deserialize_map(visitor),
             Kind::None => visitor.visit_none(),
-            Kind::Later => visitor.visit_unit(),
+            // It is read where its value is known.
+            Kind::Later | Kind::Secret(_) => visitor.visit_unit(),
         }
         .map_err(|problem: Problem| if problem.label.is_empty() && problem.code == "arg-type" { self.labelled(problem) } else { problem }.at(self.node))
     }

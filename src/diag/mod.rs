@@ -8,6 +8,7 @@ mod decode;
 mod draw;
 mod file;
 mod node;
+mod origin;
 mod suggest;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ pub use decode::{decode, decode_with};
 pub use draw::draw;
 pub use file::{read_bytes, read_source, read_text};
 pub use node::{Entry, Key, Kind, Node, parse};
+pub use origin::{Origin, Way};
 pub use suggest::nearest;
 
 /// Names one source text in a [`Sources`] collection.
