@@ -16,6 +16,10 @@ const FLOORS: &[&[&str]] = &[
 const SAME_FLOOR: &[(&str, &str)] = &[
     // Files are read with bounds.
     ("ssh_config", "diag"),
+    // Where a secret comes from is a part of a tree.
+    ("secret", "diag"),
+    // How scripts quote is a form in which a secret may stand.
+    ("secret", "shell"),
     // What is decrypted is hidden, and files are read with bounds.
     ("vault", "secret"),
     ("vault", "diag"),

@@ -57,6 +57,7 @@ fn looked(common: &Common, playbooks: &[PathBuf]) -> Result<Looked> {
 
 impl Check {
     pub fn run(self) -> Result<u8> {
+        crate::secret::never_fetch();
         let mut found = looked(&self.common, &self.playbooks)?;
         let is_human = self.common.show.output == OutputForm::Human;
         let mut mended = Mended::default();

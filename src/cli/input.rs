@@ -14,7 +14,7 @@ use crate::module::Registry;
 use crate::modules;
 use crate::playbook::{self, Playbook};
 use crate::remote::{Keyring, Reach};
-use crate::secret::{Secret, secret_of_file};
+use crate::secret::{Secret, secret_of_file, trace};
 use crate::ssh_config::{Choice, SshConfig};
 use crate::template::Layer;
 use crate::vault;
@@ -245,6 +245,7 @@ fn variables_of_file(path: &str, sources: &mut Sources, problems: &mut Vec<Diagn
             }
             let mut table = table?;
             vault::unseal(&mut table, read.is_secret, problems);
+            trace(&mut table, Path::new(path), problems);
             Some(table)
         }
         Err(reason) => {

@@ -8,7 +8,7 @@ use super::options::{Common, OutputForm};
 use super::{BAD_INPUT, NO_HOST, complain, say};
 use crate::diag::{any_error, draw};
 use crate::engine::{Input, host_scope, pattern_hosts};
-use crate::template::Filled;
+use crate::template::{Filled, value_of};
 
 #[derive(Args)]
 pub struct Inventory {
@@ -58,6 +58,7 @@ impl Inventory {
             View::Show(which) => (which, variables),
         };
         let mut problems = Vec::new();
+        crate::secret::never_fetch();
         let input = input(&which.common, "inventory", What::Files(Vec::new()), &mut problems)?;
         if any_error(&problems) {
             let color = super::wants_color(which.common.show.color, super::stderr_is_terminal());
@@ -128,6 +129,8 @@ fn described(input: &Input, hosts: &[String]) -> serde_json::Map<String, serde_j
         let names: std::collections::BTreeSet<String> = input.inventory.layers(host).iter().flat_map(|layer| layer.entries.keys().cloned()).collect();
         for name in names {
             let value = match scope.eval(&name) {
+                // It is not fetched to be shown.
+                Ok(Filled::Later(later)) if later.is_only_secrets() => scope.written_as(&name).map_or_else(|| "known only in a run".into(), |node| serde_json::to_value(value_of(node)).unwrap_or_default()),
                 Ok(Filled::Now(value)) => serde_json::to_value(&value).unwrap_or_default(),
                 Ok(Filled::Later(_)) => serde_json::Value::from("known only in a run"),
                 Err(trouble) => serde_json::Value::from(format!("error: {}", trouble.message)),

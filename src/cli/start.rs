@@ -93,6 +93,7 @@ struct Candidate {
 impl Explain {
     pub fn run(self) -> Result<u8> {
         let mut problems = Vec::new();
+        crate::secret::never_fetch();
         let input = input(&self.common, "explain", What::Files(self.playbooks), &mut problems)?;
         if let Some(exit) = runner::refused(&input, &mut problems, &self.common.show) {
             return Ok(exit);

@@ -208,8 +208,9 @@ fn plain(expected: &str) -> String {
         "a map" => "a table".into(),
         other if other.starts_with("struct ") => "a table".into(),
         other if other.starts_with("u8") || other.starts_with("u16") || other.starts_with("u32") || other.starts_with("u64") => {
-            match &other[..3] {
-                "u16" => "a whole number from 0 to 65535".into(),
+            match other {
+                "u8" => "a whole number from 0 to 255".into(),
+                _ if other.starts_with("u16") => "a whole number from 0 to 65535".into(),
                 _ => "a whole number from 0".into(),
             }
         }
@@ -353,7 +354,8 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
             Kind::List(_) => return self.deserialize_seq(visitor),
             Kind::Table(_) => return self.deserialize_map(visitor),
             Kind::None => visitor.visit_none(),
-            Kind::Later => visitor.visit_unit(),
+            // It is read where its value is known.
+            Kind::Later | Kind::Secret(_) => visitor.visit_unit(),
         }
         .map_err(|problem: Problem| if problem.label.is_empty() && problem.code == "arg-type" { self.labelled(problem) } else { problem }.at(self.node))
     }

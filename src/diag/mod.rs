@@ -8,6 +8,7 @@ mod decode;
 mod draw;
 mod file;
 mod node;
+mod origin;
 mod remedy;
 mod suggest;
 
@@ -18,6 +19,7 @@ pub use decode::{decode, decode_with};
 pub use draw::draw;
 pub use file::{read_as_if, read_bytes, read_source, read_text};
 pub use node::{Entry, Key, Kind, Node, parse};
+pub use origin::{Origin, Way};
 pub use remedy::{Remedy, Was, quoted};
 pub use suggest::{nearest, sure};
 

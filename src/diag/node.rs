@@ -1,8 +1,10 @@
 //! A TOML text as a tree that remembers where each part stands.
 
+use std::sync::Arc;
+
 use toml::de::{DeTable, DeValue};
 
-use super::{Diagnostic, SourceId, Span, Was};
+use super::{Diagnostic, Origin, SourceId, Span, Was};
 
 /// Largest text that is read as TOML, in bytes. Larger files are refused before they are parsed.
 pub const LIMIT_BYTES: usize = 8 << 20;
@@ -30,6 +32,8 @@ pub enum Kind {
     None,
     /// A value that only a run can tell, such as one that depends on a fact.
     Later,
+    /// A value that this machine fetches when it is needed. Only a file that a user wrote can hold one.
+    Secret(Arc<Origin>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,6 +60,7 @@ impl Node {
             Kind::Table(_) => "a table",
             Kind::None => "none",
             Kind::Later => "known later",
+            Kind::Secret(_) => "a secret",
         }
     }
 

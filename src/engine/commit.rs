@@ -499,7 +499,8 @@ impl Walker {
         };
         let guarded = Guarded {
             label: crate::secret::without_hidden(&label).replace('\n', " "),
-            path: super::record::path(ready),
+            // What is hidden stands in no ledger.
+            path: super::record::path(ready).filter(|path| if ready.tainted { !crate::secret::holds_hidden(path.as_bytes()) } else { !crate::secret::surely_holds_hidden(path.as_bytes()) }),
             probe,
             keep: change.keep.clone(),
             apply,

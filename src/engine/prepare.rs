@@ -18,6 +18,7 @@ use crate::inventory::{Inventory, Mismatch, Pattern, Settings};
 use crate::module::WantedKind;
 use crate::playbook::{Body, Play, Task};
 use crate::remote::Target;
+use crate::secret::{self, Gathering};
 use crate::template::{Filled, Later, Layer};
 
 /// A run that may begin: which hosts each play is for, and how to reach them.
@@ -70,8 +71,45 @@ pub struct HostPlan {
     pub become_password: Option<crate::secret::Secret>,
 }
 
-/// Chooses the hosts and checks every task for every one of them. All problems go to `problems`.
+/// Chooses the hosts and checks every task for every one of them. All problems go to `problems`. Secrets that they need are fetched.
 pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> Prepared {
+    let (prepared, templates) = with_secrets(problems, |problems| prepared(input, run, problems));
+    for one in templates {
+        problems.push(one.drawn(&mut input.sources));
+    }
+    prepared
+}
+
+/// Does this again until every secret that it asks for has been fetched; each time the new ones are fetched together.
+fn with_secrets<T>(problems: &mut Vec<Diagnostic>, attempt: impl Fn(&mut Vec<Diagnostic>) -> T) -> T {
+    /// The name of one may be made from the value of another, but not for ever.
+    const ROUNDS: usize = 16;
+    let _gathering = secret::is_any_traced().then(Gathering::begin);
+    for round in 1.. {
+        let mut found = Vec::new();
+        let made = attempt(&mut found);
+        if !secret::is_any_traced() {
+            problems.append(&mut found);
+            return made;
+        }
+        let (was_any, failures) = secret::fetch_wanted();
+        if was_any && failures.is_empty() && round < ROUNDS {
+            continue;
+        }
+        if was_any && failures.is_empty() {
+            problems.push(Diagnostic::general("secret", "secrets name each other without end").help("a command that fetches one must not depend on chance"));
+        }
+        problems.append(&mut found);
+        problems.extend(failures.into_iter().map(|(place, why)| {
+            let diagnostic = Diagnostic::error("secret", &place, format!("the secret cannot be fetched: {why}"));
+            diagnostic.help("it is fetched on this machine; no host has been contacted")
+        }));
+        return made;
+    }
+    unreachable!("the rounds end")
+}
+
+fn prepared(input: &Input, run: &str, problems: &mut Vec<Diagnostic>) -> (Prepared, Vec<InTemplate>) {
     let limit = limited(input, problems);
     let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
     let files = Files::default();
@@ -89,14 +127,11 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
             prepared.plays.push(PlayHosts { playbook: playbook_at, play: play_at, hosts, made_groups: made.into_keys().collect() });
         }
     }
-    for one in templates {
-        problems.push(one.drawn(&mut input.sources));
-    }
     check_tags(input, problems);
     if let Some(wanted) = &input.options.start_at_task {
         check_start(input, wanted, problems);
     }
-    prepared
+    (prepared, templates)
 }
 
 /// How to reach hosts that came to be known during the run, and what the play has against each of them.
@@ -129,7 +164,7 @@ pub fn plans_for(input: &Input, names: &[String], run: &str, problems: &mut Vec<
         problems.push(Diagnostic::general("unknown-host", message).help("name an inventory that has it with `-i`, or leave it out with `-l`"));
     }
     let known: Vec<String> = known.into_iter().cloned().collect();
-    host_plans(input, &known, run, problems)
+    with_secrets(problems, |problems| host_plans(input, &known, run, problems))
 }
 
 pub(super) fn limited(input: &Input, problems: &mut Vec<Diagnostic>) -> Option<HashSet<String>> {
@@ -307,7 +342,9 @@ fn check_play(
     for host in hosts {
         let Some(plan) = plans.get(host) else { continue };
         let class: Vec<usize> = plan.view.inventory.iter().map(|layer| Arc::as_ptr(layer) as usize).collect();
-        if !seen.insert(class) {
+        // A secret of its own must be fetched for each.
+        let own = secret::is_any_per_host().then_some(host);
+        if !seen.insert((class, own)) {
             continue;
         }
         let mut check = Check {
@@ -429,7 +466,16 @@ impl Check<'_> {
                 }
                 self.either_or -= 1;
             }
-            Body::Module { module, arguments } => self.module(task, module, arguments, bindings),
+            // What nobody has chosen needs no secrets.
+            Body::Module { module, arguments } if secret::is_any_traced() && !is_chosen(&self.input.options, task) => {
+                secret::without_noting(|| self.module(task, module, arguments, bindings));
+            }
+            Body::Module { module, arguments } => {
+                self.module(task, module, arguments, bindings);
+                if secret::is_any_traced() {
+                    self.note_secrets(task, bindings);
+                }
+            }
             Body::FlushHandlers | Body::EndPlay | Body::ResetConnection | Body::ClearFacts => {
                 let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
                 if let Err((node, trouble)) = step::all_hold(&scope, &task.when) {
@@ -520,6 +566,43 @@ impl Check<'_> {
         let (Some(act), true) = (act, missing.names.is_empty()) else { return };
         for wanted in act.wants() {
             self.wanted(task, arguments, &wanted, &scope, certain);
+        }
+    }
+
+    /// Notes the secrets that a task asks for only when something is known that a host has still to say.
+    fn note_secrets(&mut self, task: &Arc<Task>, bindings: &[Arc<Layer>]) {
+        let scope = self.plan.view.task_scope(self.input, self.play, task, bindings, &self.results);
+        if matches!(step::all_hold(&scope, &task.when), Ok(Filled::Now(false))) {
+            return;
+        }
+        let mut texts = Vec::new();
+        own_texts(task, &mut texts);
+        if let Body::Module { module, arguments } = &task.body
+            && let Ok(filled) = step::fill_arguments(&scope, module, arguments, &mut Later::default())
+            && let Some(act) = module.read(&filled, &mut Vec::new())
+        {
+            for wanted in act.wants().iter().filter(|wanted| wanted.kind == WantedKind::Template) {
+                let text = Files::find(task, wanted).and_then(|path| self.files.template(&path));
+                texts.extend(text.ok().map(|text| (text.to_string(), false)));
+            }
+        }
+        let _noted = step::environment(&scope, task, &self.play.defaults);
+        let mut seen = BTreeSet::new();
+        while let Some((text, is_expression)) = texts.pop() {
+            if !seen.insert(text.clone()) {
+                continue;
+            }
+            let outcome = if is_expression { scope.eval(&text).map(as_later) } else { scope.render(&text).map(as_later) };
+            // What is known took the way that it takes in the run; a part of the rest may have been passed by.
+            if outcome.is_ok_and(|later| later.is_none_or(|later| later.is_only_secrets())) {
+                continue;
+            }
+            for name in crate::template::names_in(&text, is_expression) {
+                let _noted = scope.eval(&name);
+                if let Some(node) = scope.written_as(name.split('.').next().unwrap_or_default()) {
+                    node_texts(node, false, &mut texts);
+                }
+            }
         }
     }
 
@@ -647,6 +730,13 @@ impl Check<'_> {
     }
 }
 
+fn as_later<T>(filled: Filled<T>) -> Option<Later> {
+    match filled {
+        Filled::Now(_) => None,
+        Filled::Later(later) => Some(later),
+    }
+}
+
 fn has_hole(node: &Node) -> bool {
     match &node.kind {
         Kind::Text(text) => crate::template::is_template(text),
@@ -689,28 +779,30 @@ pub fn facts_in(input: &Input, play: &Play) -> BTreeSet<String> {
 }
 
 fn task_texts(task: &Task, texts: &mut Vec<(String, bool)>) {
-    for node in task.when.iter().chain(&task.changed_when).chain(&task.failed_when).chain(&task.until) {
-        node_texts(node, true, texts);
-    }
+    own_texts(task, texts);
     for entry in task.variables.iter().chain(&task.role_defaults).flat_map(|layer| layer.entries.values()) {
         if let crate::template::Entry::Authored(node) = entry {
             node_texts(node, false, texts);
         }
     }
+    if let Body::Block { tasks, rescue, always } = &task.body {
+        tasks.iter().chain(rescue).chain(always).for_each(|task| task_texts(task, texts));
+    }
+}
+
+/// The texts of a task itself, with whether each is an expression.
+fn own_texts(task: &Task, texts: &mut Vec<(String, bool)>) {
+    for node in task.when.iter().chain(&task.changed_when).chain(&task.failed_when).chain(&task.until) {
+        node_texts(node, true, texts);
+    }
     if let Some(repeat) = &task.repeat {
         node_texts(&repeat.items, false, texts);
     }
     node_texts(&task.name, false, texts);
-    match &task.body {
-        Body::Block { tasks, rescue, always } => {
-            tasks.iter().chain(rescue).chain(always).for_each(|task| task_texts(task, texts));
+    if let Body::Module { module, arguments } = &task.body {
+        for entry in arguments.entries() {
+            node_texts(&entry.value, module.expressions.contains(&entry.key.name.as_str()), texts);
         }
-        Body::Module { module, arguments } => {
-            for entry in arguments.entries() {
-                node_texts(&entry.value, module.expressions.contains(&entry.key.name.as_str()), texts);
-            }
-        }
-        _ => {}
     }
 }
 

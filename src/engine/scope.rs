@@ -135,6 +135,7 @@ impl minijinja::value::Object for OneHost {
         }
         match self.scope.eval(key) {
             Ok(crate::template::Filled::Now(value)) => Some(value),
+            Ok(crate::template::Filled::Later(missing)) if missing.is_only_secrets() => Some(later(format!("hostvars.{}.{key}", self.name))),
             _ => None,
         }
     }

@@ -62,6 +62,7 @@ fn read_file(path: &Path, builder: &mut read::Builder, sources: &mut Sources, pr
             let source = sources.add(path.display().to_string(), read.shown);
             let mut tree = parse(source, &read.text, problems);
             crate::vault::unseal(&mut tree, read.is_secret, problems);
+            crate::secret::trace(&mut tree, path, problems);
             builder.add(&tree, problems);
             Some(source)
         }

@@ -373,7 +373,7 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
             level.variables = Arc::new(Layer::authored(&entry.value));
         } else if ["password", "become_password"].contains(&name) && !has_template(&entry.value) {
             let message = format!("`{name}` would stand in the inventory for everybody to read");
-            let help = format!("name a file with `{name}_file`, or a variable that comes from one: `{name} = \"{{{{ secret }}}}\"`");
+            let help = format!("name a file with `{name}_file`, a variable, `{name} = \"{{{{ secret }}}}\"`, or a command, `{name} = {{ secret_from_command = [\"pass\", \"show\", \"…\"] }}`");
             problems.push(Diagnostic::error("plain-password", &entry.value.span, message).help(help));
         } else if SETTINGS.contains(&name) {
             level.settings.push((name.to_owned(), entry.value.clone()));
@@ -406,6 +406,7 @@ fn level(entries: &[Entry], also: &[&str], noun: &str, problems: &mut Vec<Diagno
 
 fn has_template(node: &Node) -> bool {
     match &node.kind {
+        Kind::Secret(_) => true,
         Kind::Text(text) => crate::template::is_template(text),
         Kind::List(items) => items.iter().any(has_template),
         _ => false,
@@ -449,6 +450,7 @@ pub fn check_templates(node: &Node, problems: &mut Vec<Diagnostic>) {
             }
         }
         Kind::List(items) => items.iter().for_each(|item| check_templates(item, problems)),
+        Kind::Secret(origin) => origin.words.iter().for_each(|word| check_templates(word, problems)),
         Kind::Table(entries) => entries.iter().for_each(|entry| check_templates(&entry.value, problems)),
         _ => {}
     }
@@ -605,7 +607,10 @@ pub fn settings(inventory: &Inventory, name: &str, scope: &Arc<Scope>, problems:
     }
     let mut entries = Vec::new();
     for (key, node) in chosen {
-        match scope.fill_node(&node, &mut Later::default()) {
+        let mut missing = Later::default();
+        match scope.fill_node(&node, &mut missing) {
+            // Who fetches no secrets logs in nowhere.
+            Ok(_) if !missing.names.is_empty() && missing.is_only_secrets() => {}
             Ok(value) => entries.push(Entry { key: Key { name: key, span: node.span.clone() }, value }),
             Err((place, trouble)) => {
                 let mut diagnostic = Diagnostic::error("template", &place.span, trouble.message);

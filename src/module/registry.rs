@@ -92,7 +92,7 @@ pub fn refusal(arguments: &Node, text: &str) -> Diagnostic {
 /// Whether anything in the arguments is only known later.
 pub fn has_later(node: &Node) -> bool {
     match &node.kind {
-        Kind::Later => true,
+        Kind::Later | Kind::Secret(_) => true,
         Kind::List(items) => items.iter().any(has_later),
         Kind::Table(entries) => entries.iter().any(|entry| has_later(&entry.value)),
         _ => false,

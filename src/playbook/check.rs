@@ -138,6 +138,7 @@ pub fn arguments(module: &'static Registration, arguments: &Node, problems: &mut
 fn with_holes(node: &Node, expressions: &[&str]) -> Node {
     let kind = match &node.kind {
         Kind::Text(text) if is_template(text) => Kind::Later,
+        Kind::Secret(_) => Kind::Later,
         Kind::List(items) => Kind::List(items.iter().map(|item| with_holes(item, &[])).collect()),
         Kind::Table(entries) => Kind::Table(
             entries

@@ -72,6 +72,7 @@ impl Files<'_> {
                 let source = self.sources.add(path.display().to_string(), read.shown);
                 let mut tree = parse(source, &read.text, problems);
                 vault::unseal(&mut tree, read.is_secret, problems);
+                crate::secret::trace(&mut tree, path, problems);
                 self.underway.push(identity);
                 Some(tree)
             }

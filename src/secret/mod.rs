@@ -3,12 +3,16 @@
 //! A [`Secret`] prints as `***` and gives its value only to `.expose()`, so that one search finds every place
 //! that reads one.
 
+mod fetch;
 mod file;
 mod masks;
+mod origin;
 
 use zeroize::Zeroizing;
 
+pub use fetch::{Fetched, Gathering, Wanted, fetch_wanted, fetched, never_fetch, without_noting};
 pub use file::secret_of_file;
+pub use origin::{is_any_per_host, is_any_traced, trace};
 pub use masks::{bytes_without_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, longest_hidden, surely_holds_hidden, without_hidden};
 
 /// What is shown in place of a secret value.

@@ -289,6 +289,8 @@ pub fn value_of(node: &Node) -> Value {
         Kind::Table(entries) => Value::from_pairs(entries.iter().map(|entry| (entry.key.name.clone(), value_of(&entry.value)))),
         Kind::None => Value::from(()),
         Kind::Later => later("value"),
+        // As it was written; what it stands for comes out of a scope only.
+        Kind::Secret(origin) => Value::from(origin.to_string()),
     }
 }
 

@@ -8,7 +8,13 @@ use minijinja::Value;
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 
 use super::{Trouble, is_template, node_of, rendered, value_of, whole_expression};
-use crate::diag::{Kind, Node};
+use crate::diag::{Kind, Node, Origin};
+use crate::secret::{self, Fetched};
+
+/// What the words of a secret's source may use besides what is written in files: nothing of it comes from a host.
+const SAFE_NAMES: [&str; 3] = ["host", "groups", "hostvars"];
+/// What stands before the name of a secret that has not been fetched.
+const NOT_FETCHED: &str = "secret ";
 
 /// Variables that refer to each other, at most this deep.
 const DEPTH_LIMIT: usize = 32;
@@ -66,6 +72,11 @@ impl Later {
     /// Whether nothing but facts is missing.
     pub fn is_only_facts(&self) -> bool {
         self.names.iter().all(|name| name.starts_with("facts."))
+    }
+
+    /// Whether nothing but secrets is missing that have not been fetched.
+    pub fn is_only_secrets(&self) -> bool {
+        self.names.iter().all(|name| name.starts_with(NOT_FETCHED))
     }
 }
 
@@ -157,6 +168,14 @@ impl Scope {
         Some(parts.try_fold(node, |node, part| node.get(part)).unwrap_or(node).span.clone())
     }
 
+    /// What a user wrote for a variable, where that is what counts.
+    pub fn written_as(&self, name: &str) -> Option<&Node> {
+        match self.layers.iter().find_map(|layer| layer.entries.get(name))? {
+            Entry::Authored(node) => Some(node),
+            _ => None,
+        }
+    }
+
     /// The value of an expression.
     ///
     /// # Errors
@@ -245,9 +264,53 @@ impl Scope {
                     .collect();
                 Kind::Table(entries?)
             }
+            Kind::Secret(origin) => return self.fetched(node, origin, missing),
             other => other.clone(),
         };
         Ok(Node::new(&node.span, kind))
+    }
+
+    /// The value of a secret that this machine fetches.
+    fn fetched(self: &Arc<Self>, node: &Node, origin: &Origin, missing: &mut Later) -> Result<Node, (Node, Trouble)> {
+        let has_holes = origin.texts().any(is_template);
+        let written = if has_holes { self.written() } else { self.clone() };
+        let mut words = Vec::with_capacity(origin.words.len());
+        for word in &origin.words {
+            let filled = written.fill(word.text().unwrap_or_default()).map_err(|mut trouble| {
+                if trouble.message.ends_with("is not defined") {
+                    trouble.message.push_str(" where a secret's source is named: it may use `host`, `groups`, and variables that are written in files, nothing that a host says");
+                }
+                (word.clone(), trouble)
+            })?;
+            match filled {
+                Filled::Now(value) if value.as_str().is_some_and(|text| !text.contains('\0')) || value.is_integer() => words.push(value.to_string()),
+                Filled::Now(value) => return Err((word.clone(), Trouble::new(format!("a word of a secret's source must be text, and this is {}", value.kind())))),
+                Filled::Later(later) => {
+                    missing.names.extend(later.names);
+                    return Ok(Node::new(&node.span, Kind::Later));
+                }
+            }
+        }
+        let wanted = secret::Wanted { way: origin.way, words, folder: origin.folder.clone() };
+        match secret::fetched(&wanted, &node.span) {
+            Fetched::Value(secret) => Ok(Node { rendered: true, ..Node::new(&node.span, Kind::Text(secret.expose().to_owned())) }),
+            Fetched::NotYet => {
+                missing.names.insert(format!("{NOT_FETCHED}{origin}"));
+                Ok(Node::new(&node.span, Kind::Later))
+            }
+            Fetched::Failed(why) => Err((node.clone(), Trouble::new(format!("the secret cannot be fetched: {why}")))),
+        }
+    }
+
+    /// This scope with nothing in it that comes from a host.
+    fn written(&self) -> Arc<Self> {
+        let layers = self.layers.iter().map(|layer| {
+            let entries = layer.entries.iter().filter(|(name, entry)| matches!(entry, Entry::Authored(_)) || SAFE_NAMES.contains(&name.as_str()));
+            Arc::new(Layer { entries: entries.map(|(name, entry)| (name.clone(), entry.clone())).collect() })
+        });
+        // A circle is noticed through both.
+        let underway = self.seen().underway.clone();
+        Arc::new(Self { layers: layers.collect(), seen: Mutex::new(Seen { underway, ..Seen::default() }) })
     }
 
     fn watched(
@@ -327,11 +390,29 @@ impl Scope {
     }
 
     fn authored(self: &Arc<Self>, name: &str, node: &Node) -> Option<Value> {
+        if let Some(value) = self.seen().values.get(name) {
+            return Some(value.clone());
+        }
+        if let Kind::Table(entries) = &node.kind
+            && secret::is_any_traced()
+            && has_secret(node)
+        {
+            // Each of its secrets is fetched when it is asked for itself.
+            self.seen().handed_out = true;
+            let parts = entries.iter().map(|entry| (entry.key.name.clone(), entry.value.clone())).collect();
+            return Some(Value::from_object(Lazy { scope: self.clone(), name: name.to_owned(), parts }));
+        }
+        let value = self.filled(name, node)?;
+        if is_later(&value).is_none() {
+            self.seen().values.insert(name.to_owned(), value.clone());
+        }
+        Some(value)
+    }
+
+    /// What a user wrote under this name, with its holes filled.
+    fn filled(self: &Arc<Self>, name: &str, node: &Node) -> Option<Value> {
         {
             let mut seen = self.seen();
-            if let Some(value) = seen.values.get(name) {
-                return Some(value.clone());
-            }
             if seen.underway.iter().any(|one| one == name) || seen.underway.len() >= DEPTH_LIMIT {
                 let path = seen.underway.join("` → `");
                 seen.trouble.get_or_insert_with(|| Trouble::new(format!("the variable `{name}` refers to itself: `{path}` → `{name}`")));
@@ -344,11 +425,7 @@ impl Scope {
         let mut seen = self.seen();
         seen.underway.pop();
         match filled {
-            Ok(node) if missing.names.is_empty() => {
-                let value = value_of(&node);
-                seen.values.insert(name.to_owned(), value.clone());
-                Some(value)
-            }
+            Ok(node) if missing.names.is_empty() => Some(value_of(&node)),
             Ok(_) => {
                 seen.later.extend(missing.names);
                 Some(later(name))
@@ -360,6 +437,39 @@ impl Scope {
                 None
             }
         }
+    }
+}
+
+/// Whether a tree holds a secret that is fetched.
+fn has_secret(node: &Node) -> bool {
+    match &node.kind {
+        Kind::Secret(_) => true,
+        Kind::List(items) => items.iter().any(has_secret),
+        Kind::Table(entries) => entries.iter().any(|entry| has_secret(&entry.value)),
+        _ => false,
+    }
+}
+
+/// A table with secrets that are fetched, part by part.
+#[derive(Debug)]
+struct Lazy {
+    scope: Arc<Scope>,
+    name: String,
+    parts: IndexMap<String, Node>,
+}
+
+impl Object for Lazy {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        let node = self.parts.get(key.as_str()?)?;
+        self.scope.authored(&format!("{}.{key}", self.name), node)
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.parts.keys().map(|name| Value::from(name.as_str())).collect())
     }
 }
 
