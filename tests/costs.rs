@@ -206,6 +206,10 @@ fn tree(fleet: &Fleet) -> Vec<String> {
 
 #[test]
 fn nothing_costs_more_than_it_did() {
+    if std::env::var_os("MUTATE_COSTS").is_some_and(|when| when == "later") {
+        println!("costs were not counted: they are counted later, by themselves");
+        return;
+    }
     let mut found: BTreeMap<String, Costs> = BTreeMap::new();
     for (name, names, words, before) in WORKS {
         let mut least = Costs::new();
