@@ -5,6 +5,7 @@ mod fleet;
 
 mod adhoc;
 mod adopt;
+mod canary;
 mod config;
 mod delegated;
 mod drift;

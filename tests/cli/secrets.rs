@@ -212,10 +212,10 @@ fn secrets_come_from_commands_the_environment_and_files() {
         (output.status.code(), said)
     };
     // Who only validates or explains fetches nothing.
-    let (exit, said) = (|| {
+    let (exit, said) = {
         let output = mutate(&fleet, &["check", &path]).output().expect("the program runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
-    })();
+    };
     assert!(exit == Some(0), "{said}");
     for output in ["human", "json"] {
         let output = mutate(&fleet, &["explain", "own", &path, "--output", output]).output().expect("the program runs");
