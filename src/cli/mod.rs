@@ -10,6 +10,7 @@ mod holds;
 mod hostkeys;
 mod input;
 mod inventory;
+mod journal;
 mod manual;
 mod options;
 mod passphrases;
@@ -24,6 +25,7 @@ mod saved;
 mod schedule;
 mod schema;
 mod secrets;
+mod split;
 mod start;
 mod stepwise;
 mod texts;
@@ -45,6 +47,10 @@ pub(crate) const LOCKED: u8 = 8;
 #[derive(Parser)]
 #[command(name = "mutate", version, max_term_width = 100, propagate_version = true)]
 struct Arguments {
+    /// The journal: a file, or `postgres://user@host/database` for one that several machines share. Left out: `MUTATE_JOURNAL`, or
+    /// this user's own.
+    #[arg(long, global = true, value_name = "FILE|URL", help_heading = "Journal")]
+    journal: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -159,6 +165,7 @@ pub fn run(words: impl IntoIterator<Item = std::ffi::OsString>) -> ExitCode {
         }
     };
     raise_file_limit();
+    journal::choose(arguments.journal);
     let result = match arguments.command {
         Command::Apply(apply) => apply.run(),
         Command::Plan(plan) => plan.run(),

@@ -25,6 +25,8 @@ pub struct Prepared {
     /// For each playbook and play, the hosts in order.
     pub plays: Vec<PlayHosts>,
     pub hosts: BTreeMap<String, HostPlan>,
+    /// How many hosts there are in all parts.
+    pub of_hosts: usize,
 }
 
 pub struct PlayHosts {
@@ -73,7 +75,7 @@ pub struct HostPlan {
 /// Chooses the hosts and checks every task for every one of them. All problems go to `problems`.
 pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> Prepared {
     let limit = limited(input, problems);
-    let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
+    let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new(), of_hosts: 0 };
     let files = Files::default();
     let mut templates = Vec::new();
     let mut makers = Makers::default();
@@ -96,6 +98,9 @@ pub fn prepare(input: &mut Input, run: &str, problems: &mut Vec<Diagnostic>) -> 
     if let Some(wanted) = &input.options.start_at_task {
         check_start(input, wanted, problems);
     }
+    // What is wrong for any host is told by every part.
+    prepared.of_hosts = prepared.hosts.len();
+    super::shard::divide(input, &mut prepared, problems);
     prepared
 }
 

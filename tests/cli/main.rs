@@ -22,6 +22,7 @@ mod rollback;
 mod rollouts;
 mod saved;
 mod secrets;
+mod shards;
 mod stepwise;
 mod sweeps;
 mod taken_back;
