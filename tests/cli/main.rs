@@ -23,6 +23,7 @@ mod rollouts;
 mod saved;
 mod secrets;
 mod shards;
+mod shared;
 mod stepwise;
 mod sweeps;
 mod taken_back;
