@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout, reason = "a test that did not run says so, and one that measures says what")]
 
+#[path = "support/postgres.rs"]
+mod postgres;
 #[path = "support/lab.rs"]
 mod support;
 
@@ -83,7 +85,8 @@ fn three_hundred_logins_go_through_one_bastion() {
     let mut hosts = String::new();
     for host in 1..=20 {
         // Servers with OpenSSH's own limits, each on many ports.
-        let ports = "f=/etc/ssh/sshd_config.d/ports.conf; [ -f $f ] || { { echo AddressFamily inet; for p in 22 $(seq 2201 2214); do echo Port $p; done; } >$f; systemctl restart ssh; }";
+        let ports =
+            "f=/etc/ssh/sshd_config.d/ports.conf; [ -f $f ] || { { echo AddressFamily inet; for p in 22 $(seq 2201 2214); do echo Port $p; done; } >$f; systemctl restart ssh; }";
         lab.on(&format!("in{host}"), ports);
         for port in std::iter::once(22).chain(2201..=2214) {
             hosts.push_str(&format!("h{host}-{port} = {{ address = '10.97.1.{host}', port = {port}, jump = 'bas1' }}\n"));
@@ -257,10 +260,13 @@ fn what_happens_to_a_host_amid_a_command_is_told() {
     }
     let child = lab.command(&hosts, &words).stdout(std::process::Stdio::piped()).spawn().expect("mutate runs");
     for host in ["deb1", "deb2", "deb3", "bb1"] {
-        assert!((0..100).any(|_| {
-            std::thread::sleep(std::time::Duration::from_millis(100));
-            lab.on(host, "ls /run/begun").contains("begun")
-        }), "{host} has not begun");
+        assert!(
+            (0..100).any(|_| {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                lab.on(host, "ls /run/begun").contains("begun")
+            }),
+            "{host} has not begun"
+        );
     }
     lab.lab(&["kill", "deb1"]);
     lab.lab(&["cut", "deb2"]);
@@ -382,11 +388,44 @@ fn one_frozen_and_three_cut_hosts_of_a_thousand_hold_nobody() {
 }
 
 #[test]
+fn gnu_parallel_divides_a_run_over_a_thousand_hosts() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(server) = postgres::Server::start() else { return };
+    let all: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
+    let many = all.iter().filter(|host| host["kind"] == "many").filter_map(|host| Some(format!("{} = '{}'\n", host["name"].as_str()?, host["address"].as_str()?)));
+    let inventory = lab.file("inventory.toml", &format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{}", many.collect::<String>()));
+    let book = lab.file("many.toml", "hosts = 'all'\n[[task]]\nname = 'note'\ncopy = { content = '{{ host.name }}', dest = '/root/of-shards' }\n");
+    let run = format!("lab-{}", std::process::id());
+    let controller = |words: &[&str]| {
+        let mut command = Command::new("python3");
+        command.arg(&lab.script).args(["run", "--"]).args(words).env("HOME", lab.folder.path()).env_remove("SSH_AUTH_SOCK");
+        command.env("MUTATE_JOURNAL", server.url()).env("PGPASSWORD", postgres::PASSWORD);
+        command.output().expect("it runs")
+    };
+    let mutate = env!("CARGO_BIN_EXE_mutate");
+    let log = lab.path("jobs.log");
+    let words =
+        ["parallel", "--will-cite", "--jobs", "4", "--joblog", &log, mutate, "apply", "-i", &inventory, &book, "--run-id", &run, "--shard", "{}/4", ":::", "1", "2", "3", "4"];
+    let output = controller(&words);
+    assert!(output.status.success(), "{} {output:?}", std::fs::read_to_string(log).unwrap_or_default());
+    let shown = |words: &[&str]| Lab::document(words, &controller(&[&[mutate], words, &["--output", "json"]].concat()));
+    let history = shown(&["history"]);
+    let runs = history["runs"].as_array().expect("runs");
+    assert_eq!((runs.len(), &runs[0]["exit"], &runs[0]["totals"]["changed"], runs[0]["shards"].as_array().map(Vec::len)), (1, &0.into(), &1000.into(), Some(4)), "{runs:?}");
+    assert_eq!(lab.on("m0500", "cat /root/of-shards"), "m0500");
+    let back = shown(&["rollback", &run, "-i", &inventory]);
+    assert_eq!((&back["exit"], &back["totals"]["changed"]), (&0.into(), &1000.into()), "{}", back["totals"]);
+    assert_eq!(lab.on("m0500", "ls /root/of-shards 2>&1 | grep -c 'No such'"), "1\n");
+    assert_eq!(shown(&["audit"])["good"], 2);
+}
+
+#[test]
 fn the_processor_of_the_client_beside_that_of_ssh_is_told() {
     const HOSTS: usize = 100;
     let Some(lab) = Lab::new() else { return };
     let all: Vec<Value> = serde_json::from_slice(&lab.lab(&["inventory", "--json"]).stdout).expect("the lab's inventory");
-    let many: Vec<(&str, &str)> = all.iter().filter(|host| host["kind"] == "many").filter_map(|host| Some((host["name"].as_str()?, host["address"].as_str()?))).take(HOSTS).collect();
+    let many: Vec<(&str, &str)> =
+        all.iter().filter(|host| host["kind"] == "many").filter_map(|host| Some((host["name"].as_str()?, host["address"].as_str()?))).take(HOSTS).collect();
     assert_eq!(many.len(), HOSTS, "`lab up many=1000` must have been done");
     let hosts: String = many.iter().map(|(name, address)| format!("{name} = '{address}'\n")).collect();
     let inventory = format!("user = 'root'\nkey = '{KEY}'\n[hosts]\n{hosts}");

@@ -12,6 +12,7 @@ use super::manual::{kind, schema_of};
 use super::options::Common;
 use super::reports::Told;
 use super::runner::{self, Note};
+use super::split::Split;
 use super::{settings, stdout_is_terminal};
 use crate::diag::nearest;
 use crate::engine::{self, Input};
@@ -59,6 +60,8 @@ pub struct Gathering {
     reason: String,
     #[command(flatten)]
     told: Told,
+    #[command(flatten)]
+    split: Split,
 }
 
 #[derive(Args)]
@@ -164,6 +167,8 @@ pub struct Limits {
     pub reason: String,
     #[command(flatten)]
     pub told: Told,
+    #[command(flatten)]
+    pub split: Split,
 }
 
 impl Run {
@@ -247,6 +252,7 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
         outputs.live = live;
     }
     input.options.live = live;
+    gathering.split.tell(&mut input);
     limit(&mut input, gathering.timeout, gathering.max_fail.is_some());
     let note = Note { reason: gathering.reason, ..Note::default() };
     gathering.told.run(input, problems, &common.show, false, Some(note), command)
@@ -319,6 +325,7 @@ pub(super) fn one(play: String, command: &str, limits: Limits, mut common: Commo
     let mut problems = Vec::new();
     let mut input = input(&common, command, What::Text(play), &mut problems)?;
     input.options.check = limits.check;
+    limits.split.tell(&mut input);
     limit(&mut input, limits.timeout, limits.max_fail.is_some());
     let note = (!limits.check).then(|| Note { reason: limits.reason, ..Note::default() });
     limits.told.run(input, problems, &common.show, limits.diff, note, command)

@@ -8,11 +8,10 @@ use serde_json::{Value, json};
 
 use super::input::{What, input};
 use super::options::{Common, OutputForm};
-use super::{complain, drift, history, passphrases, runner, say, say_exactly};
+use super::{complain, drift, history, journal, passphrases, runner, say, say_exactly};
 use crate::engine::{self, Adopted, Edit, Findings, HostPlan, Input, Managed, ORIGINAL_BYTES, Rest};
 use crate::event::{Event, Outcome};
 use crate::inventory::folded;
-use crate::journal::Archive;
 use crate::module::{Content, diff};
 use crate::render::safe;
 
@@ -116,12 +115,10 @@ impl Adopt {
 
     /// The playbooks of the newest run that changed the path on this host.
     fn by_journal(&self, path: &str, told: &mut Told) -> Result<Vec<PathBuf>> {
-        let place = runner::journal_path();
         let help = "name the playbook with `--playbook FILE`";
-        if !place.exists() {
+        let Some(archive) = journal::find()? else {
             bail!("this machine has no journal that would tell which playbook looks after {path}; {help}");
-        }
-        let archive = Archive::open(&place)?;
+        };
         for step in archive.changes_of(&self.host, path)? {
             let run = archive.run(&step.run)?;
             let playbooks: Vec<PathBuf> = history::playbooks(&run).into_iter().map(PathBuf::from).collect();

@@ -10,6 +10,7 @@ use super::options::Common;
 use super::reports::Reporting;
 use super::runner::{self, Note};
 use super::saved;
+use super::split::Split;
 use super::stepwise::Stepwise;
 use crate::diag::Diagnostic;
 use crate::engine::{Done, Input};
@@ -43,6 +44,8 @@ pub struct Choice {
     pub common: Common,
     #[command(flatten)]
     pub reporting: Reporting,
+    #[command(flatten)]
+    pub split: Split,
 }
 
 #[derive(Args)]
@@ -85,7 +88,7 @@ impl Apply {
                 anyhow::bail!("`{}` is a saved plan, which is applied as it was reviewed; `--step` is for playbooks", path.display());
             }
             return match note {
-                Some(note) => plan.apply(path, &self.choice.common, self.choice.diff, note, self.choice.reporting),
+                Some(note) => plan.apply(path, &self.choice.common, self.choice.diff, note, self.choice.reporting, self.choice.split),
                 None => anyhow::bail!("`{}` is a saved plan, which is checked where it is applied; `mutate show` shows it", path.display()),
             };
         }
@@ -98,6 +101,10 @@ impl Apply {
 
     /// Continues an earlier run: without the steps it has made, and without these hosts.
     pub fn again(mut self, words: &[String], done: Done, without: Vec<String>) -> Result<u8> {
+        // What is left of a run is one run, whatever parts it was made in. A part without a name was a run of its own.
+        if self.choice.split.run_id.is_some() {
+            self.choice.split = Split::default();
+        }
         self.choice.common.exclude.extend(without);
         let note = Note { reason: format!("continues {}", done.run), undoes: None, arguments: Some(words.to_vec()) };
         let consent = self.step.then(|| Stepwise::new(self.choice.common.show.color));
@@ -159,6 +166,7 @@ pub fn read(choice: Choice, command: &str) -> Result<(Input, Vec<Diagnostic>, Co
     }
     let mut problems = Vec::new();
     let mut input = input(&choice.common, command, What::Files(choice.playbooks), &mut problems)?;
+    choice.split.tell(&mut input);
     input.options.tags = choice.tags;
     input.options.skip_tags = choice.skip_tags;
     input.options.start_at_task = choice.start_at_task;

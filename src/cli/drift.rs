@@ -100,11 +100,12 @@ impl Drift {
             Ok(reports) => reports,
             Err(exit) => return Ok(exit),
         };
-        let run = runner::new_run_id();
+        let run = runner::run_id(&input);
         let prepared = match runner::prepared(&mut input, &run, std::mem::take(&mut problems), &common.show) {
             Ok(prepared) => prepared,
             Err(exit) => return Ok(reports.finish(exit)),
         };
+        runner::tell_part(&input, &run, prepared.hosts.len(), prepared.of_hosts, &common.show);
         super::passphrases::ask(&input, prepared.hosts.values())?;
         if let Some(pause) = splay {
             std::thread::sleep(pause);
@@ -117,7 +118,7 @@ impl Drift {
             let (_, exit) = engine::execute(input, prepared, id, events, stop).await;
             (exit, ())
         })?;
-        let archive = Some(runner::journal_path()).filter(|path| path.exists()).map(|path| Archive::open(&path)).transpose()?;
+        let archive = super::journal::find()?;
         let held = holds::Holds::read()?;
         let mut found = Found { events, archive, again };
         found.excuse(&ignored, &held, since.as_deref())?;
@@ -308,7 +309,7 @@ impl Found {
 
     /// The check stays in the journal, so that drift has a history.
     fn remember(&self, opening: crate::journal::Opening) -> Result<()> {
-        let journal = Journal::begin(&runner::journal_path(), opening)?;
+        let journal = Journal::begin(&super::journal::place()?, opening)?;
         for event in &self.events {
             journal.take(event);
         }

@@ -167,7 +167,7 @@ mod tests {
         Run {
             id: id.into(), command: command.into(), started: format!("2026-11-2{}T04:12:09Z", &id[..1]), ended: exit.map(|_| String::new()), who: "ann@laptop".into(),
             reason: reason.into(), arguments: vec![command.into(), "web.toml".into()], files: vec![("web.toml".into(), String::new())], undoes: undoes.map(str::to_owned),
-            exit, seconds: 1.5, totals,
+            exit, seconds: 1.5, totals, shards: Vec::new(), of_shards: 1,
         }
     }
 

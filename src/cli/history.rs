@@ -44,7 +44,7 @@ pub struct History {
 
 impl History {
     pub fn run(self) -> Result<u8> {
-        let archive = Archive::open(&runner::journal_path())?;
+        let archive = super::journal::open()?;
         let since = self.since.as_deref().map(time_since).transpose()?;
         let filter = Filter { host: self.host, playbook: self.playbook, who: self.user, since, limit: self.limit };
         let runs = archive.runs(&filter)?;
@@ -76,6 +76,10 @@ fn line(run: &Run) -> String {
         Some(exit) => format!("exit {exit}, changed={} failed={}", count("changed"), count("failed") + count("unreachable") + count("unknown")),
         None => "never ended".to_owned(),
     });
+    if run.of_shards > 1 && run.ended.is_none() {
+        let ended = run.shards.iter().filter(|part| part.ended.is_some()).count();
+        text.push_str(&format!(", {ended} of {} shards have", run.of_shards));
+    }
     let playbooks = playbooks(run);
     if !playbooks.is_empty() {
         text.push_str(&format!("  {}", playbooks.join(" ")));
@@ -101,6 +105,12 @@ pub fn playbooks(run: &Run) -> Vec<&str> {
 fn speaks_utf8() -> bool {
     let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     set("LC_ALL").or_else(|| set("LC_CTYPE")).or_else(|| set("LANG")).is_some_and(|value| value.to_lowercase().replace('-', "").ends_with("utf8"))
+}
+
+/// When a run began, or, where its name does not tell, when it last wrote on the host.
+fn time_of(told: &engine::Told) -> String {
+    let time = runner::time_of(&told.run);
+    if time.is_empty() { jiff::Timestamp::from_second(told.when).map(|time| time.to_string()).unwrap_or_default() } else { time }
 }
 
 /// A time to the minute, as people write it.
@@ -155,7 +165,7 @@ impl Show {
             }
             return Ok(0);
         }
-        let archive = Archive::open(&runner::journal_path())?;
+        let archive = super::journal::open()?;
         let run = archive.run(&self.run)?;
         let (hosts, steps) = (archive.hosts(&run.id)?, archive.steps(&run.id)?);
         if self.show.output == OutputForm::Human {
@@ -238,8 +248,7 @@ pub struct Blame {
 
 impl Blame {
     pub fn run(self) -> Result<u8> {
-        let path = runner::journal_path();
-        let archive = if path.exists() && !self.ledger { Some(Archive::open(&path)?) } else { None };
+        let archive = if self.ledger { None } else { super::journal::find()? };
         let steps = archive.as_ref().map(|archive| archive.changes_of(&self.host, &self.path)).transpose()?.unwrap_or_default();
         match archive {
             Some(archive) if !steps.is_empty() => self.by_journal(&archive, steps),
@@ -281,7 +290,7 @@ impl Blame {
         for told in &changes {
             let back = if told.taken_back { "  (taken back by the host)" } else { "" };
             let outcome = if told.outcome == "changed" { String::new() } else { format!("  {}", told.outcome) };
-            let mut text = format!("{}  {}  {}  {} ({}){outcome}{back}", minute(&runner::time_of(&told.run)), told.run, told.who, told.task, told.place);
+            let mut text = format!("{}  {}  {}  {} ({}){outcome}{back}", minute(&time_of(told)), told.run, told.who, told.task, told.place);
             told.diff.lines().for_each(|line| text.push_str(&format!("\n    {line}")));
             say(&safe(text.as_bytes()));
         }
@@ -330,7 +339,7 @@ pub struct Audit {
 
 impl Audit {
     pub fn run(self) -> Result<u8> {
-        let archive = Archive::open(&runner::journal_path())?;
+        let archive = super::journal::open()?;
         let (good, broken) = archive.audit()?;
         let exit = if broken.is_some() { NOT_SOUND } else { 0 };
         if self.show.output != OutputForm::Human {
@@ -364,7 +373,7 @@ enum Work {
 
 impl Keeping {
     pub fn run(self) -> Result<u8> {
-        let mut archive = Archive::open(&runner::journal_path())?;
+        let mut archive = super::journal::open()?;
         match self.what {
             Work::Check => match archive.damage()? {
                 None => {

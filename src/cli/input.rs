@@ -155,7 +155,7 @@ fn check_flags(common: &Common, problems: &mut Vec<Diagnostic>) {
     }
 }
 
-fn local_user() -> String {
+pub fn local_user() -> String {
     let named = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name);
     named.or_else(|| std::env::var("USER").ok()).unwrap_or_else(|| "root".into())
 }

@@ -12,6 +12,7 @@ mod holds;
 mod hostkeys;
 mod input;
 mod inventory;
+mod journal;
 mod manual;
 mod mend;
 mod options;
@@ -28,6 +29,7 @@ mod schedule;
 mod schema;
 mod secrets;
 mod settings;
+mod split;
 mod start;
 mod stepwise;
 mod texts;
@@ -51,6 +53,10 @@ pub(crate) const LOCKED: u8 = 8;
 #[derive(Parser)]
 #[command(name = "mutate", version, max_term_width = 100, propagate_version = true)]
 struct Arguments {
+    /// The journal: a file, or `postgres://user@host/database` for one that several machines share. Left out: `MUTATE_JOURNAL`, or
+    /// this user's own.
+    #[arg(long, global = true, value_name = "FILE|URL", help_heading = "Journal")]
+    journal: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -201,6 +207,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     raise_file_limit();
+    journal::choose(arguments.journal);
     let result = match arguments.command {
         Command::Apply(apply) => apply.run(),
         Command::Plan(plan) => plan.run(),

@@ -8,6 +8,7 @@ use super::input::{What, input};
 use super::options::Common;
 use super::reports::Reporting;
 use super::runner::Note;
+use super::split::Split;
 
 /// The playbook, which can be used, and changed, by itself.
 const PLAYBOOK: &str = include_str!("../../playbooks/patch.toml");
@@ -47,6 +48,8 @@ pub struct Patch {
     common: Common,
     #[command(flatten)]
     reporting: Reporting,
+    #[command(flatten)]
+    split: Split,
 }
 
 impl Patch {
@@ -66,6 +69,7 @@ impl Patch {
         let mut problems = Vec::new();
         let mut input = input(&self.common, "patch", What::Text(play), &mut problems)?;
         input.options.check = self.check;
+        self.split.tell(&mut input);
         input.options.holds = super::holds::Holds::read()?.for_a_run();
         let note = (!self.check).then(|| Note { reason: self.reason, ..Note::default() });
         self.reporting.run(input, problems, &self.common.show, self.diff, note, &[format!("patch {}", self.pattern).into()])

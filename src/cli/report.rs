@@ -8,7 +8,7 @@ use clap::Args;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
-use super::{holds, reports, runner, say};
+use super::{holds, reports, say};
 use crate::inventory::folded;
 use crate::journal::{Archive, Filter, Run, Step};
 use crate::render::{page, safe};
@@ -33,7 +33,7 @@ pub struct Report {
 
 impl Report {
     pub fn run(self) -> Result<u8> {
-        let archive = Archive::open(&runner::journal_path())?;
+        let archive = super::journal::open()?;
         let mut texts = Texts::default();
         let (title, mut document) = match () {
             () if self.drift => ("drift".to_owned(), of_drift(&archive, &mut texts)?),

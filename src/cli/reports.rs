@@ -90,7 +90,9 @@ impl Reporting {
         let mut alone = None;
         if self.cron {
             refuse_open_files(input, playbooks)?;
-            match one_at_a_time(playbooks, &input.options.command, self.told.wait_lock)? {
+            // Shards of one run work side by side.
+            let what = input.options.shard.map_or_else(|| input.options.command.clone(), |shard| format!("{} {shard}", input.options.command));
+            match one_at_a_time(playbooks, &what, self.told.wait_lock)? {
                 Some(lock) => alone = Some(lock),
                 None => {
                     complain(&format!("error: another run of {playbook} is under way on this machine\n  = help: wait for it with `--wait-lock 10m`"));

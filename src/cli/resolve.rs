@@ -10,7 +10,7 @@ use super::options::{Common, OutputForm};
 use super::{runner, say};
 use crate::engine::{self, OpenStep};
 use crate::event::Outcome;
-use crate::journal::{Archive, Host, Settled, Step};
+use crate::journal::{Archive, Host, Run, Settled, Step};
 use crate::render::safe;
 
 /// Some steps are still open.
@@ -24,16 +24,14 @@ pub struct Resolve {
 
 impl Resolve {
     pub fn run(self) -> Result<u8> {
-        let path = runner::journal_path();
-        if !path.exists() {
+        let Some(mut archive) = super::journal::find()? else {
             if self.common.show.output == OutputForm::Human {
                 say("nothing is open: there is no journal yet");
             } else {
                 say(&serde_json::json!({ "schema": 1, "command": "resolve", "exit": 0, "steps": [], "unreachable": {} }).to_string());
             }
             return Ok(0);
-        }
-        let mut archive = Archive::open(&path)?;
+        };
         let mut problems = Vec::new();
         let input = input(&self.common, "resolve", What::Files(Vec::new()), &mut problems)?;
         let steps: Vec<Step> = left_open(&archive)?.into_iter().filter(|step| super::rollback::limited(&input, &self.common, &step.host)).collect();
@@ -63,8 +61,10 @@ impl Resolve {
         archive.settle(&settled)?;
         let open = left_open(&archive)?;
         for run in archive.unended()? {
-            if !open.iter().any(|step| step.run == run.id) && !is_under_way(&run.who) {
-                archive.end(&run.id)?;
+            // Parts that have not begun may still wait for their turn.
+            let waits = run.of_shards > 1 && archive.run(&run.id)?.shards.len() < run.of_shards as usize;
+            if !waits && !open.iter().any(|step| step.run == run.id) {
+                archive.end(&run, &is_there)?;
             }
         }
         // What nobody will ever know is told once.
@@ -106,7 +106,7 @@ fn left_open(archive: &Archive) -> Result<Vec<Step>> {
             Some(is_over) => *is_over,
             None => {
                 let run = archive.run(&step.run)?;
-                let is_over = run.ended.is_some() || !is_under_way(&run.who);
+                let is_over = !archive.is_under_way(&run, &is_there)?;
                 over.insert(step.run.clone(), is_over);
                 is_over
             }
@@ -118,19 +118,37 @@ fn left_open(archive: &Archive) -> Result<Vec<Step>> {
     Ok(left)
 }
 
+/// Whether a word of a recorded command line is not what it was, so that nobody can go by it. Where the journal is does not count.
+fn lost_password(word: &str) -> bool {
+    !word.starts_with("--journal") && !word.starts_with("postgres") && word.contains("://") && [":…@", "password=…"].iter().any(|mark| word.contains(mark))
+}
+
+/// Closes a run some of whose parts never ended, so that no part of it begins any more.
+///
+/// # Errors
+/// When one of them is under way.
+pub fn close(archive: &mut Archive, run: &Run) -> Result<()> {
+    if run.of_shards > 1 && run.ended.is_none() && !archive.end(run, &is_there)? {
+        bail!("the run {} is still under way; `mutate show {}` tells how far it is", run.id, run.id);
+    }
+    Ok(())
+}
+
 /// Whether the process that made a run is still there, as far as this machine can tell.
-fn is_under_way(who: &str) -> bool {
-    let Some((_, process)) = who.rsplit_once(" pid ") else { return false };
+fn is_there(who: &str) -> bool {
+    let Some(process) = who.split(" pid ").nth(1).and_then(|rest| rest.split_whitespace().next()) else { return false };
+    // In a container every process may have the same number, and whoever asks is not the one that is asked for.
+    if process == std::process::id().to_string() {
+        return false;
+    }
     std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| words.split(|&byte| byte == 0).next().is_some_and(|name| name.ends_with(b"mutate")))
 }
 
 /// Tells of steps that earlier runs have left open, so that nobody forgets them.
 pub fn remind() {
-    let path = runner::journal_path();
-    if !path.exists() {
-        return;
-    }
-    let Ok(open) = Archive::open(&path).and_then(|archive| left_open(&archive)) else { return };
+    // Whatever is wrong with the journal is told where the run begins.
+    let Ok(Some(archive)) = super::journal::find() else { return };
+    let Ok(open) = left_open(&archive) else { return };
     if let Some(first) = open.first() {
         let hosts: std::collections::BTreeSet<&str> = open.iter().map(|step| step.host.as_str()).collect();
         super::complain(&format!(
@@ -151,7 +169,7 @@ fn is_good(host: &Host) -> bool {
 /// # Errors
 /// When there is no such run.
 pub fn failed_hosts(start: &str) -> Result<Vec<String>> {
-    let archive = Archive::open(&runner::journal_path())?;
+    let archive = super::journal::open()?;
     let run = archive.run(start)?;
     let failed: Vec<String> = archive.hosts(&run.id)?.into_iter().filter(|host| !is_good(host)).map(|host| host.host).collect();
     if failed.is_empty() {
@@ -168,15 +186,20 @@ pub struct Resume {
 
 impl Resume {
     pub fn run(self) -> Result<u8> {
-        let archive = Archive::open(&runner::journal_path())?;
+        let mut archive = super::journal::open()?;
         let run = archive.run(&self.run)?;
         if run.command != "apply" {
             bail!("the run {} was no `apply`, so it cannot be continued", run.id);
         }
+        if archive.is_under_way(&run, &is_there)? {
+            bail!("the run {} is still under way; `mutate show {}` tells how far it is", run.id, run.id);
+        }
         let steps = archive.steps(&run.id)?;
         let hosts = archive.hosts(&run.id)?;
         let good: std::collections::BTreeSet<String> = hosts.iter().filter(|host| is_good(host)).map(|host| host.host.clone()).collect();
-        if run.ended.is_some() && !hosts.is_empty() && good.len() == hosts.len() {
+        // Of a run that was killed and closed later, hosts that had not ended are not among these.
+        let has_told_all = run.ended.is_some() && run.exit != Some(STILL_OPEN);
+        if has_told_all && !hosts.is_empty() && good.len() == hosts.len() {
             say(&format!("the run {} got to its end on every host", run.id));
             return Ok(0);
         }
@@ -188,6 +211,31 @@ impl Resume {
                 .map(|step| (step.for_host.clone().unwrap_or_else(|| step.host.clone()), step.file.clone(), step.line, step.item.as_ref().map(ToString::to_string)))
                 .collect(),
         };
+        if let Some(word) = run.arguments.iter().find(|word| lost_password(word)) {
+            bail!("the run {} cannot be continued: the password in `{word}` was not recorded; give the whole command again", run.id);
+        }
+        // What its other parts had to do is done here: they begin no more.
+        close(&mut archive, &run)?;
         super::run_again(&run.arguments, done, good.into_iter().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lost_password;
+
+    #[test]
+    fn what_was_not_recorded_is_not_given_again() {
+        for (word, is_lost) in [
+            ("x=postgres://bob:…@db/x", true),
+            ("--extra-vars=x=postgres://db/x?password=…", true),
+            ("x=postgres://bob@db/x", false),
+            // The journal is named anew.
+            ("postgres://bob:…@db/x", false),
+            ("--journal=postgres://bob:…@db/x", false),
+            ("site.toml", false),
+        ] {
+            assert_eq!(lost_password(word), is_lost, "{word}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::say;
 use crate::engine::{self, Reversal};
 use crate::event::Quality;
 use crate::inventory::folded;
-use crate::journal::{Archive, Step};
+use crate::journal::Step;
 
 #[derive(Args)]
 pub struct Rollback {
@@ -41,7 +41,7 @@ impl Rollback {
     pub fn run(self) -> Result<u8> {
         // There is no question yet that `--yes` would answer; it is accepted so that scripts may say it.
         let _nothing_to_ask = self.yes;
-        let mut archive = Archive::open(&runner::journal_path())?;
+        let mut archive = super::journal::open()?;
         let undoes = match &self.run {
             Some(start) => archive.run(start)?,
             None => archive.last_change()?,
@@ -80,6 +80,10 @@ impl Rollback {
             .collect();
         if self.common.show.output == OutputForm::Human && !self.common.show.quiet {
             say(&plan(&undoes, hosts.iter().map(|(host, _, steps)| (host.as_str(), steps.as_slice()))));
+        }
+        if !self.check {
+            // Parts that still wait for their turn would change what is undone here.
+            super::resolve::close(&mut archive, &undoes)?;
         }
         let note = (!self.check).then(|| Note { reason: self.reason.clone(), undoes: Some(undoes.id.clone()), arguments: None });
         let journal = runner::begin_journal(&mut input, &run, note)?;

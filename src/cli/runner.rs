@@ -35,16 +35,17 @@ pub fn run(input: Input, problems: Vec<Diagnostic>, showing: &Showing, diff: boo
 /// # Errors
 /// When this machine fails us.
 pub fn run_heard(mut input: Input, mut problems: Vec<Diagnostic>, showing: &Showing, diff: bool, note: Option<Note>, listener: Option<Listener>) -> Result<u8> {
-    let run = new_run_id();
+    let run = run_id(&input);
     let prepared = if any_error(&problems) { None } else { Some(engine::prepare(&mut input, &run, &mut problems)) };
     if let Some(exit) = refused(&input, &mut problems, showing) {
         return Ok(exit);
     }
     let Some(prepared) = prepared else { return Ok(BAD_INPUT) };
-    if prepared.hosts.is_empty() {
+    if prepared.of_hosts == 0 {
         complain("error: no host matched; nothing was done\n  = help: `mutate inventory list` shows the hosts; look at `hosts` in the playbook and at `-l`");
         return Ok(NO_HOST);
     }
+    tell_part(&input, &run, prepared.hosts.len(), prepared.of_hosts, showing);
     super::passphrases::ask(&input, prepared.hosts.values())?;
     let journal = begin_journal(&mut input, &run, note)?;
     let (exit, ()) = watched(Some(showing), diff, journal, listener, |events, stop| async move {
@@ -60,11 +61,26 @@ pub fn prepared(input: &mut Input, run: &str, mut problems: Vec<Diagnostic>, sho
     if let Some(exit) = refused(input, &mut problems, showing) {
         return Err(exit);
     }
-    if prepared.hosts.is_empty() {
+    if prepared.of_hosts == 0 {
         complain("error: no host matched; nothing was done");
         return Err(NO_HOST);
     }
     Ok(prepared)
+}
+
+/// Says which part of the hosts this is, and that it may be none.
+pub fn tell_part(input: &Input, run: &str, hosts: usize, of_hosts: usize, showing: &Showing) {
+    let Some(shard) = input.options.shard else { return };
+    if showing.quiet || showing.output != OutputForm::Human {
+        return;
+    }
+    let nothing = if hosts == 0 { "; there is nothing to do here" } else { "" };
+    complain(&format!("shard {shard} of the run {run}: {hosts} of {of_hosts} hosts{nothing}"));
+}
+
+/// The name that the run was given, or a new one.
+pub fn run_id(input: &Input) -> String {
+    input.options.run_id.clone().unwrap_or_else(new_run_id)
 }
 
 /// Shows problems that keep a run from beginning; the exit code, if there are any.
@@ -100,31 +116,43 @@ pub type Listener = Box<dyn FnMut(&Event) + Send>;
 pub fn begin_journal(input: &mut Input, run: &str, note: Option<Note>) -> Result<Option<Arc<Journal>>> {
     let Some(note) = note else { return Ok(None) };
     let mut opening = opening(input, run, &note.reason);
-    opening.undoes = note.undoes;
+    opening.run.undoes = note.undoes;
     if let Some(arguments) = note.arguments {
-        opening.arguments = arguments;
+        opening.run.arguments = arguments;
     }
-    let journal = Arc::new(Journal::begin(&journal_path(), opening)?);
+    let journal = Arc::new(Journal::begin(&super::journal::place()?, opening)?);
     input.memory = Some(journal.clone());
     Ok(Some(journal))
 }
 
 /// What is known of a run when it begins.
 pub fn opening(input: &Input, run: &str, reason: &str) -> journal::Opening {
-    journal::Opening {
+    let run = journal::Run {
         id: run.to_owned(),
         command: input.options.command.clone(),
         started: jiff::Timestamp::now().to_string(),
         ended: None,
-        who: input.who.clone(),
+        who: input.who.split(" key ").next().unwrap_or_default().to_owned(),
         reason: reason.to_owned(),
-        arguments: super::settings::words(),
+        arguments: super::settings::words().iter().map(|word| journal::without_password(word)).collect(),
         files: files_of(input),
         undoes: None,
         exit: None,
         seconds: 0.0,
         totals: serde_json::Map::new(),
-    }
+        shards: Vec::new(),
+        of_shards: 0,
+    };
+    // Without a name that they share, each part is a run of its own.
+    let shard = if input.options.run_id.is_some() { input.options.part() } else { crate::inventory::Shard::WHOLE };
+    let shared_files = run.files.iter().filter(|(name, _)| !is_program(name)).cloned().collect();
+    journal::Opening { run, shard, who: input.who.clone(), shared_files }
+}
+
+/// What a program prints may be another text every time.
+fn is_program(name: &str) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(name).is_ok_and(|metadata| metadata.permissions().mode() & 0o111 != 0)
 }
 
 /// The files that a run is made from, with their SHA-256.
@@ -132,7 +160,7 @@ pub fn files_of(input: &Input) -> Vec<(String, String)> {
     input.sources.all().iter().filter(|source| source.name != "command line").map(|source| (source.name.clone(), hex(source.text.as_bytes()))).collect()
 }
 
-/// Where this user's journal is.
+/// Where this user's journal is, unless another one is named; and what else this machine remembers is beside it.
 pub fn journal_path() -> PathBuf {
     let home = std::env::home_dir().unwrap_or_else(|| PathBuf::from("/"));
     journal::path(std::env::var_os("XDG_STATE_HOME").map(PathBuf::from), &home)

@@ -14,6 +14,7 @@ use super::input::{What, input};
 use super::options::{Common, Showing};
 use super::reports::Reporting;
 use super::runner::{self, Listener, Note};
+use super::split::Split;
 use super::{NO_HOST, complain};
 use crate::engine::{self, PlannedStep};
 use crate::event::{Event, HostEnd, Outcome, RunEnd, RunStart, Step, Totals};
@@ -163,21 +164,25 @@ impl Plan {
     ///
     /// # Errors
     /// When this machine fails us.
-    pub fn apply(self, path: &Path, common: &Common, diff: bool, note: Note, reporting: Reporting) -> Result<u8> {
+    pub fn apply(self, path: &Path, common: &Common, diff: bool, note: Note, reporting: Reporting, split: Split) -> Result<u8> {
         let mut problems = Vec::new();
         let mut input = input(common, "apply", What::Files(Vec::new()), &mut problems)?;
         let chosen: BTreeSet<&String> = self.hosts.keys().filter(|host| super::rollback::limited(&input, common, host)).collect();
-        let names: Vec<String> = chosen.into_iter().cloned().collect();
-        let run = runner::new_run_id();
+        split.tell(&mut input);
+        let part = input.options.part();
+        let of_hosts = chosen.len();
+        let names: Vec<String> = chosen.into_iter().filter(|host| part.owns(host)).cloned().collect();
+        let run = runner::run_id(&input);
         let mut plans = engine::plans_for(&input, &names, &run, &mut problems);
         if let Some(exit) = runner::refused(&input, &mut problems, &common.show) {
             return Ok(exit);
         }
         let hosts: Vec<_> = self.hosts.into_iter().filter_map(|(host, steps)| Some((host.clone(), plans.remove(&host)?, steps))).collect();
-        if hosts.is_empty() {
+        if of_hosts == 0 {
             complain("error: no host matched; nothing was done");
             return Ok(NO_HOST);
         }
+        runner::tell_part(&input, &run, hosts.len(), of_hosts, &common.show);
         let showing = Showing { quiet: common.show.quiet || reporting.cron, ..common.show.clone() };
         input.options.wait_lock = reporting.told.wait_lock.unwrap_or_default();
         let splay = reporting.splay();

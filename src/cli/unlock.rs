@@ -26,7 +26,7 @@ pub struct Unlock {
 impl Unlock {
     pub fn run(mut self) -> Result<u8> {
         let wanted = self.run.unwrap_or_default();
-        if !wanted.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        if !wanted.is_empty() && !super::split::is_run_id(&wanted) {
             bail!("`{}` is no run; `mutate unlock {}` shows which run holds the lock", wanted.escape_debug(), self.pattern);
         }
         super::adhoc::implied_become(&mut self.common);

@@ -10,12 +10,11 @@ use serde_json::{Value, json};
 
 use super::input::{What, input};
 use super::options::{Common, OutputForm};
-use super::{drift, holds, passphrases, runner, say};
+use super::{drift, holds, journal, passphrases, runner, say};
 use crate::diag::Diagnostic;
 use crate::engine::{self, Findings, Foreign, Input, Managed};
 use crate::event::{Event, Outcome};
 use crate::inventory::folded;
-use crate::journal::Archive;
 use crate::render::safe;
 
 /// Something was found, and was asked for.
@@ -129,7 +128,7 @@ impl Unmanaged {
 
     /// What is in no playbook; what is ours, held or ignored is marked.
     fn judged(&self, told: BTreeMap<String, Result<engine::Unmanaged, String>>, managed: &[Managed], events: &[Event], ignored: &[String]) -> Result<BTreeMap<String, Seen>> {
-        let archive = Some(runner::journal_path()).filter(|path| path.exists()).map(|path| Archive::open(&path)).transpose()?;
+        let archive = journal::find()?;
         let held = holds::Holds::read()?;
         let mut all = BTreeMap::new();
         for (host, told) in told {

@@ -24,6 +24,9 @@ const SHOWN_CHANGES: usize = 20;
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Told {
     pub run: String,
+    /// When its ledger was written last, in seconds since 1970 by the host's clock.
+    #[serde(skip)]
+    pub when: i64,
     /// Who ran it, and with which command.
     pub who: String,
     pub module: String,
@@ -66,7 +69,7 @@ pub async fn blame(
         }
     }
     let _left = walker.end().await;
-    found.sort_by(|left, right| right.run.cmp(&left.run));
+    found.sort_by(|left, right| (right.when, &right.run).cmp(&(left.when, &left.run)));
     match failure {
         Some(why) if found.is_empty() => Err(why),
         _ => Ok(found),
@@ -85,7 +88,7 @@ async fn told(walker: &mut Walker, user: &UserKey, path: &str, diffs: bool) -> R
     let above = path.match_indices('/').skip(1).map(|(at, _)| &path[..at]);
     let names = std::iter::once(path).chain(above).fold(Script::default(), |script, name| crate::sh!("{} -e {}", script, escaped(name.as_bytes())));
     let question = crate::sh!(
-        "cd \"$st/runs\" 2>/dev/null || exit 0\nfor _run in $(ls -t); do\n  if sed -n 's/^path [0-9]* //p' \"$_run/ledger\" 2>/dev/null | grep -qxF{}; then echo \"ledger $_run\"; cat \"$_run/ledger\"; fi\ndone",
+        "cd \"$st/runs\" 2>/dev/null || exit 0\nfor _run in $(ls -t); do\n  if sed -n 's/^path [0-9]* //p' \"$_run/ledger\" 2>/dev/null | grep -qxF{}; then echo \"ledger $_run $(stat -c %Y -- \"$_run/ledger\" 2>/dev/null)\"; cat \"$_run/ledger\"; fi\ndone",
         names
     );
     walker.shell(user, &[]).await?;
@@ -131,12 +134,13 @@ pub(super) async fn ask_with(walker: &mut Walker, user: &UserKey, questions: Vec
     Ok(answers)
 }
 
-/// Changes of a path in ledgers, each behind a line `ledger RUN`.
+/// Changes of a path in ledgers, each behind a line `ledger RUN TIME`.
 fn read(text: &str, path: &str) -> Vec<Told> {
     let mut found = Vec::new();
     let text = format!("\n{text}");
     for part in text.split("\nledger ").skip(1) {
-        let (run, ledger) = part.split_once('\n').unwrap_or((part, ""));
+        let (head, ledger) = part.split_once('\n').unwrap_or((part, ""));
+        let (run, when) = head.split_once(' ').unwrap_or((head, ""));
         let lines: Vec<(&str, &str, &str)> = ledger
             .lines()
             .filter_map(|line| {
@@ -145,11 +149,13 @@ fn read(text: &str, path: &str) -> Vec<Told> {
                 Some((word, seq, rest))
             })
             .collect();
-        let who = ledger.lines().find_map(|line| line.strip_prefix("run ")?.split_once(' ')).map_or("", |(_, who)| who);
         for (_, seq, named) in lines.iter().rev().filter(|(word, ..)| *word == "path") {
             let named = String::from_utf8_lossy(&unescaped(named.as_bytes())).into_owned();
             let of = |wanted: &str| lines.iter().rev().find(|(word, of, _)| *word == wanted && of == seq).map(|(_, _, rest)| *rest);
             let label = of("begin").unwrap_or_default();
+            // Several processes may have made parts of a run here, each below a line of its own.
+            let begun = lines.iter().rposition(|(word, of, _)| *word == "begin" && of == seq).unwrap_or(0);
+            let who = lines[..begun].iter().rev().find(|(word, ..)| *word == "run").map_or("", |(.., who)| who);
             let mut words = label.splitn(3, ' ');
             let (module, place, task) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
             let is_below = path.strip_prefix(named.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/') && module == "copy");
@@ -159,6 +165,7 @@ fn read(text: &str, path: &str) -> Vec<Told> {
             }
             found.push(Told {
                 run: run.to_owned(),
+                when: when.trim().parse().unwrap_or(0),
                 who: who.to_owned(),
                 module: module.to_owned(),
                 place: place.to_owned(),
@@ -180,8 +187,8 @@ mod tests {
 
     #[test]
     fn ledgers_tell_of_a_path() {
-        let text = "ledger 02\nrun 02 bob@b pid 2 `mutate apply`\nbegin 3 copy s.toml:9 the tree\npath 3 /etc/a\ndone 3 changed 0\nbegin 4 file s.toml:12 other\npath 4 /etc\ndone 4 changed 0\n\
-            ledger 01\nrun 01 ann@a pid 1 `mutate apply`\nbegin 2 template s.toml:3 site\npath 2 /etc/a/b\\\\c\nkept 2 file 644 0 0 1 2 abc -\ndone 2 changed 0\nundone 2 0\nbegin 5 file s.toml:7 x\npath 5 /etc/a/b\\\\c\ndone 5 conflict\n";
+        let text = "ledger 02 90\nrun 02 bob@b pid 2 `mutate apply`\nbegin 3 copy s.toml:9 the tree\npath 3 /etc/a\ndone 3 changed 0\nbegin 4 file s.toml:12 other\npath 4 /etc\ndone 4 changed 0\n\
+            ledger 01 80\nrun 01 ann@a pid 1 `mutate apply`\nbegin 2 template s.toml:3 site\npath 2 /etc/a/b\\\\c\nkept 2 file 644 0 0 1 2 abc -\ndone 2 changed 0\nundone 2 0\nbegin 5 file s.toml:7 x\npath 5 /etc/a/b\\\\c\ndone 5 conflict\n";
         let found = read(text, "/etc/a/b\\c");
         let short: Vec<_> = found.iter().map(|told| (told.run.as_str(), told.who.as_str(), told.task.as_str(), told.before.as_str(), told.taken_back)).collect();
         assert_eq!(short, [("02", "bob@b pid 2 `mutate apply`", "the tree", "", false), ("01", "ann@a pid 1 `mutate apply`", "site", "file 644 0 0 1 2 abc -", true)]);

@@ -67,7 +67,10 @@ impl Walker {
         self.release().await;
         let mut lent = match self.lent.remove(&to) {
             Some(lent) => lent,
-            None => Box::new(self.other(&to, *plan)),
+            None => match self.lent_number() {
+                Some(number) => Box::new(self.other(&to, *plan, number)),
+                None => return self.fail_ready(*ready, "too many hosts of this run delegate to others; run it on fewer of them, or in fewer parts".into()),
+            },
         };
         let notices = self.handlers_for(&ready);
         ready.notify.clear();
@@ -147,13 +150,20 @@ impl Walker {
     }
 
     /// A walker for another host on behalf of this one.
-    fn other(&self, name: &str, plan: HostPlan) -> Self {
+    fn other(&self, name: &str, plan: HostPlan, number: u32) -> Self {
         let plan = HostPlan { view: self.plan.view.clone(), ..plan };
         let mut other = Self::new(self.shared.clone(), plan, name.to_owned());
         other.for_host = Some(self.name.clone());
         other.started = true;
-        other.next_seq = self.shared.next_lent.fetch_add(1, Ordering::SeqCst) * crate::event::LENT;
+        other.next_seq = number;
         other
+    }
+
+    /// From which number on a host knows what is done there for this one: parts of a run take turns.
+    fn lent_number(&self) -> Option<u32> {
+        let step = self.shared.input.options.part().of;
+        let taken = self.shared.next_lent.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |next| next.checked_add(step)).ok()?;
+        taken.checked_mul(crate::event::LENT)
     }
 
     /// Whether the play has changed something here, or for this host elsewhere.

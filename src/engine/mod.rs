@@ -33,6 +33,7 @@ mod rollback;
 mod schedule;
 mod scope;
 mod settle;
+mod shard;
 mod step;
 mod talk;
 mod target;
@@ -49,7 +50,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::diag::Sources;
 use crate::event::{Event, Memory};
-use crate::inventory::{Inventory, Method, Settings};
+use crate::inventory::{Inventory, Method, Settings, Shard};
 use crate::module::Registry;
 use crate::playbook::Playbook;
 use crate::remote::{Reach, Stop};
@@ -105,6 +106,12 @@ pub struct Options {
     pub stops_amid: bool,
     /// Steps that an earlier run has made, which this one continues.
     pub done: Done,
+    /// The name that the run was given, where it is not to be a new one.
+    pub run_id: Option<String>,
+    /// The part of the hosts that this process works on; nothing, where it is all of them.
+    pub shard: Option<Shard>,
+    /// A play begins on the hosts of a part whatever those of others are at.
+    pub plays_overlap: bool,
 }
 
 /// Steps that an earlier run has made: host, file and line of the task, and its item.

@@ -26,6 +26,8 @@ pub struct Prepared {
     /// For each playbook and play, the hosts in order.
     pub plays: Vec<PlayHosts>,
     pub hosts: BTreeMap<String, HostPlan>,
+    /// How many hosts there are in all parts.
+    pub of_hosts: usize,
 }
 
 pub struct PlayHosts {
@@ -111,7 +113,7 @@ fn with_secrets<T>(problems: &mut Vec<Diagnostic>, attempt: impl Fn(&mut Vec<Dia
 
 fn prepared(input: &Input, run: &str, problems: &mut Vec<Diagnostic>) -> (Prepared, Vec<InTemplate>) {
     let limit = limited(input, problems);
-    let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new() };
+    let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new(), of_hosts: 0 };
     let files = Files::default();
     let mut templates = Vec::new();
     let mut makers = Makers::default();
@@ -131,6 +133,9 @@ fn prepared(input: &Input, run: &str, problems: &mut Vec<Diagnostic>) -> (Prepar
     if let Some(wanted) = &input.options.start_at_task {
         check_start(input, wanted, problems);
     }
+    // What is wrong for any host is told by every part.
+    prepared.of_hosts = prepared.hosts.len();
+    super::shard::divide(input, &mut prepared, problems);
     (prepared, templates)
 }
 

@@ -119,7 +119,9 @@ fn heard<T>(joined: Result<T, tokio::task::JoinError>) -> T {
 /// What all hosts of a run share.
 pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Event>, stop: watch::Receiver<Stop>) -> Arc<Shared> {
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent: 1.into(), next_order: 1.into() })
+    // Each part has numbers of its own.
+    let next_lent = input.options.part().number.into();
+    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent, next_order: 1.into() })
 }
 
 /// The totals of all hosts.
@@ -222,7 +224,8 @@ impl Fleet {
         let meant = made_groups::hosts_now(&input, play, &groups);
         let limit = super::prepare::limited(&self.shared.input, &mut Vec::new());
         let is_new = |name: &String| !self.shared.input.inventory.hosts.contains_key(name);
-        let meant: Vec<String> = meant.into_iter().filter(|name| is_new(name) || limit.as_ref().is_none_or(|limit| limit.contains(name))).collect();
+        let part = self.shared.input.options.part();
+        let meant: Vec<String> = meant.into_iter().filter(|name| part.owns(name) && (is_new(name) || limit.as_ref().is_none_or(|limit| limit.contains(name)))).collect();
         self.welcome(&input, play, &meant);
         meant
     }

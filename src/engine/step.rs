@@ -65,6 +65,7 @@ pub struct Ready {
     pub notify: Vec<String>,
     pub answer: Option<Answer>,
     /// The answer whose change somebody has agreed to.
+    #[expect(clippy::option_option, reason = "what is agreed to may rest on no answer")]
     pub agreed: Option<Option<Answer>>,
     /// How many changes had been made on the host when the answer was given.
     pub epoch: u64,

@@ -4,6 +4,7 @@ mod load;
 mod names;
 mod pattern;
 mod read;
+mod shard;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::template::Layer;
 pub use load::load;
 pub use names::{expanded, folded};
 pub use pattern::{Mismatch, Pattern};
+pub use shard::Shard;
 
 /// The most hosts that one inventory may have.
 pub const HOST_LIMIT: usize = 100_000;

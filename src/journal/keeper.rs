@@ -1,25 +1,35 @@
 //! Takes down a run while it happens. Intents are on the disk before the host hears of them; all that comes in
 //! together is written together, so that many hosts share one `fsync`.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use anyhow::{Result, anyhow};
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 use sha2::Digest as _;
 use tokio::sync::oneshot;
 
-use super::{Run, schema};
-use crate::event::{Event, HostEnd, Intent, Memory, Outcome, RunEnd, Step, Totals};
+use super::lite::Lite;
+use super::place::Place;
+use super::postgres::Postgres;
+use super::store::{Row, Statement, Store, Value, values};
+use super::{Run, archive};
+use crate::event::{Event, HostEnd, Intent, LENT, Memory, Outcome, RunEnd, Step, Totals};
+use crate::inventory::Shard;
 
 /// What is known of a run when it begins.
-pub type Opening = Run;
+#[derive(Clone, Debug)]
+pub struct Opening {
+    pub run: Run,
+    /// The part of the run that this process makes, and who that is.
+    pub shard: Shard,
+    pub who: String,
+    /// Files that are the same for all parts, with their SHA-256.
+    pub shared_files: Vec<(String, String)>,
+}
 
 enum Order {
-    Begin(Box<Opening>),
     Intend(Vec<Intent>, oneshot::Sender<Result<(), String>>),
     Event(Box<Event>),
 }
@@ -34,13 +44,18 @@ impl Journal {
     /// Opens the journal for a run, and takes down that it begins.
     ///
     /// # Errors
-    /// Why it cannot be used; then nothing may be changed.
-    pub fn begin(path: &Path, run: Opening) -> Result<Self> {
-        let mut connection = schema::open(path)?;
+    /// Why it cannot be used, or why the run cannot begin; then nothing may be changed.
+    pub fn begin(place: &Place, opening: Opening) -> Result<Self> {
+        let store = open(place, true)?.context("there is no journal")?;
+        let (id, shard) = (opening.run.id.clone(), opening.shard);
+        if let Store::Postgres(postgres) = &store
+            && !postgres.claim(&claim(&id, shard.number))?
+        {
+            bail!("{} is under way at this moment, as the journal knows; give this run another name with `--run-id`", named(&id, shard));
+        }
+        store.transaction(|store| begin(store, &opening))?;
         let (orders, incoming) = channel();
-        let id = run.id.clone();
-        write(&mut connection, &id, vec![Order::Begin(Box::new(run))]).map_err(|reason| anyhow!(reason))?;
-        let thread = std::thread::spawn(move || keep(connection, &id, &incoming));
+        let thread = std::thread::spawn(move || keep(&store, &id, shard, &incoming));
         Ok(Self { orders: Mutex::new(Some(orders)), thread: Mutex::new(Some(thread)) })
     }
 
@@ -88,40 +103,63 @@ impl Memory for Journal {
     }
 }
 
+/// Opens the database of a journal. Without `make` nothing is made where there is none yet, and nothing comes back then.
+pub(super) fn open(place: &Place, make: bool) -> Result<Option<Store>> {
+    match place {
+        Place::File(path) if !make && !path.exists() => Ok(None),
+        Place::File(path) => Ok(Some(Store::Lite(Lite::open(path)?))),
+        Place::Postgres(server) => Ok(Postgres::open(server, make)?.map(|postgres| Store::Postgres(Box::new(postgres)))),
+    }
+}
+
+/// By what others see that a part of a run is under way.
+pub(super) fn claim(run: &str, number: u32) -> String {
+    format!("mutate run {run} shard {number}")
+}
+
+/// A part of a run, in a sentence.
+fn named(run: &str, shard: Shard) -> String {
+    if shard == Shard::WHOLE { format!("the run {run}") } else { format!("shard {shard} of the run {run}") }
+}
+
 /// Writes until nobody sends any more, or something cannot be written.
-fn keep(mut connection: Connection, run: &str, incoming: &Receiver<Order>) -> Result<(), String> {
+fn keep(store: &Store, run: &str, shard: Shard, incoming: &Receiver<Order>) -> Result<(), String> {
     while let Ok(first) = incoming.recv() {
         let mut orders = vec![first];
         while let Ok(more) = incoming.try_recv() {
             orders.push(more);
         }
-        write(&mut connection, run, orders)?;
+        write(store, run, shard, orders)?;
     }
     Ok(())
 }
 
 /// Writes orders in one transaction, and tells those who wait.
-fn write(connection: &mut Connection, run: &str, orders: Vec<Order>) -> Result<(), String> {
+fn write(store: &Store, run: &str, shard: Shard, orders: Vec<Order>) -> Result<(), String> {
     let mut waiting = Vec::new();
     let written = (|| -> Result<()> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let (mut statements, mut ended) = (Vec::new(), None);
         for order in orders {
             match order {
-                Order::Begin(run) => begin(&transaction, &run)?,
                 Order::Intend(intents, reply) => {
                     waiting.push(reply);
-                    intents.iter().try_for_each(|intent| intend(&transaction, run, intent))?;
+                    for intent in &intents {
+                        statements.push(intend(run, intent)?);
+                    }
                 }
                 Order::Event(event) => match *event {
-                    Event::Step(step) => step_ended(&transaction, run, &step)?,
-                    Event::HostEnd(end) => host_ended(&transaction, run, &end)?,
-                    Event::RunEnd(end) => run_ended(&transaction, run, &end)?,
+                    Event::Step(step) => step_ended(run, &step, &mut statements)?,
+                    Event::HostEnd(end) => host_ended(run, &end, &mut statements),
+                    Event::RunEnd(end) => ended = Some(end),
                     Event::RunStart(_) | Event::Batch { .. } | Event::HostStart { .. } | Event::Output(_) => {}
                 },
             }
         }
-        transaction.commit()?;
-        Ok(())
+        let Some(end) = ended else { return store.commit_all(&statements) };
+        store.transaction(|store| {
+            store.execute_all(&statements)?;
+            run_ended(store, run, shard, &end)
+        })
     })();
     let result = written.map_err(|error| format!("{error:#}"));
     for reply in waiting {
@@ -135,12 +173,53 @@ fn now() -> String {
     jiff::Timestamp::now().to_string()
 }
 
-fn begin(transaction: &Transaction<'_>, run: &Run) -> Result<()> {
-    transaction.execute("INSERT INTO runs (id, facts) VALUES (?1, ?2)", params![run.id, serde_json::to_string(run)?])?;
+/// Takes down that a part of a run begins. Each begins once: what it has left behind is continued by another run.
+fn begin(store: &Store, opening: &Opening) -> Result<()> {
+    let Opening { run, shard, who, shared_files } = opening;
+    // Nobody closes the run meanwhile.
+    store.alone()?;
+    let is_first = store.execute(
+        "INSERT INTO runs (id, facts, command, shards) VALUES (?1, ?2, ?3, ?4) ON CONFLICT (id) DO NOTHING",
+        &values![&run.id, serde_json::to_string(run)?, &run.command, shard.of],
+    )? > 0;
+    let part = named(&run.id, *shard);
+    if !is_first {
+        let row = store.first("SELECT facts, shards, ended FROM runs WHERE id = ?1", &values![&run.id])?.context("the journal has lost the run")?;
+        let known: Run = serde_json::from_str(&row.text(0)?)?;
+        let of = row.integer(1)?;
+        if let Some(begun) = store.first("SELECT who, started, ended, exit FROM shards WHERE run = ?1 AND number = ?2", &values![&run.id, shard.number])?
+            && of == i64::from(shard.of)
+        {
+            let end = begun.maybe_integer(3)?.map_or_else(|| "has not ended".to_owned(), |exit| format!("ended with {exit}"));
+            bail!(
+                "{part} is in the journal already: it was begun at {} by {}, and {end}; nothing was done now. `mutate resume {}` continues a run that did not get to its end; another one needs another name (`--run-id`)",
+                begun.text(1)?,
+                begun.text(0)?,
+                run.id
+            );
+        }
+        let other = "; all parts of a run are made by the same command, so this one needs another name (`--run-id`)";
+        if of != i64::from(shard.of) {
+            bail!("{part} cannot begin: the run in the journal has {of} parts, not {}{other}", shard.of);
+        }
+        if known.command != run.command {
+            bail!("{part} cannot begin: the run in the journal is one of `{}`, not of `{}`{other}", known.command, run.command);
+        }
+        if row.maybe_text(2)?.is_some() {
+            bail!("{part} cannot begin: the run in the journal has been closed, by `mutate resolve` or since older versions know nothing of parts{other}");
+        }
+        if let Some((name, _)) = shared_files.iter().find(|(name, hash)| known.files.iter().any(|(known, before)| known == name && before != hash)) {
+            bail!("{part} cannot begin: `{name}` is not what it was for the first part of the run; give every machine the same files, or this run another name (`--run-id`)");
+        }
+    }
+    store.execute(
+        "INSERT INTO shards (run, number, who, arguments, started) VALUES (?1, ?2, ?3, ?4, ?5)",
+        &values![&run.id, shard.number, who, serde_json::to_string(&run.arguments)?, &run.started],
+    )?;
     Ok(())
 }
 
-fn intend(transaction: &Transaction<'_>, run: &str, intent: &Intent) -> Result<()> {
+fn intend(run: &str, intent: &Intent) -> Result<Statement> {
     let mut facts = json!({
         "task": intent.task, "module": intent.module, "file": intent.file, "line": intent.line, "item": intent.item,
     });
@@ -148,13 +227,11 @@ fn intend(transaction: &Transaction<'_>, run: &str, intent: &Intent) -> Result<(
         facts["for"] = host.as_str().into();
     }
     // What is judged anew after a conflict is intended again.
-    transaction.prepare_cached("INSERT OR IGNORE INTO steps (run, host, seq, time, outcome, facts, record) VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?6)")?.execute(
-        params![run, intent.host, intent.seq, now(), facts.to_string(), serde_json::to_string(&intent.draft)?],
-    )?;
-    Ok(())
+    let sql = "INSERT INTO steps (run, host, seq, time, outcome, facts, record, for_host) VALUES (?1, ?2, ?3, ?4, 'intended', ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+    Ok(Statement { sql, values: values![run, &intent.host, intent.seq, now(), facts.to_string(), serde_json::to_string(&intent.draft)?, intent.for_host.as_ref()].into() })
 }
 
-fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<()> {
+fn step_ended(run: &str, step: &Step, statements: &mut Vec<Statement>) -> Result<()> {
     let mut facts = json!({
         "play": step.play, "task": step.task, "module": step.module, "file": step.file, "line": step.line, "item": step.item,
         "message": step.message, "diff": step.diff, "status": step.status, "seconds": step.time.as_secs_f64(),
@@ -169,89 +246,141 @@ fn step_ended(transaction: &Transaction<'_>, run: &str, step: &Step) -> Result<(
     let facts = facts.to_string();
     // The change is where it was made.
     let host = step.delegated_to.as_ref().unwrap_or(&step.host);
+    let for_host = step.delegated_to.as_ref().map(|_| &step.host);
     let record = step.record.as_ref().map(serde_json::to_string).transpose()?;
     let outcome = step.outcome.name();
+    // `seq > 0` lets the index of these numbers be used, so that a run of many hosts is not gone through for each of them.
     if let (Some(undone), Outcome::Changed) = (step.undoes, step.outcome) {
-        transaction.prepare_cached("UPDATE steps SET undone_by = ?1 WHERE run = ?1 AND host = ?2 AND seq = ?3")?.execute(params![run, host, undone])?;
+        let sql = "UPDATE steps SET undone_by = ?1 WHERE run = ?1 AND host = ?2 AND seq = ?3 AND seq > 0";
+        statements.push(Statement { sql, values: values![run, host, undone].into() });
     }
     if step.seq > 0 {
-        let known = transaction
-            .prepare_cached("UPDATE steps SET outcome = ?4, facts = ?5, record = coalesce(?6, CASE ?4 WHEN 'unknown' THEN record END), time = ?7 WHERE run = ?1 AND host = ?2 AND seq = ?3")?
-            .execute(params![run, host, step.seq, outcome, facts, record, now()])?;
-        if known > 0 {
-            return Ok(());
-        }
+        let sql = "UPDATE steps SET outcome = ?4, facts = ?5, record = coalesce(?6, CASE ?4 WHEN 'unknown' THEN record END), time = ?7, for_host = ?8 WHERE run = ?1 AND host = ?2 AND seq = ?3 AND seq > 0";
+        statements.push(Statement { sql, values: values![run, host, step.seq, outcome, &facts, record.clone(), now(), for_host].into() });
     }
     // What was in place is no news.
     if matches!(step.outcome, Outcome::Ok | Outcome::Skipped) && !step.forgiven {
         return Ok(());
     }
-    transaction.prepare_cached("INSERT INTO steps (run, host, seq, time, outcome, facts, record) VALUES (?1, ?2, 0, ?3, ?4, ?5, ?6)")?.execute(
-        params![run, host, now(), outcome, facts, record],
-    )?;
+    let sql = "INSERT INTO steps (run, host, seq, time, outcome, facts, record, for_host) \
+        SELECT CAST(?1 AS TEXT), CAST(?2 AS TEXT), 0, CAST(?4 AS TEXT), CAST(?5 AS TEXT), CAST(?6 AS TEXT), CAST(?7 AS TEXT), CAST(?8 AS TEXT) \
+        WHERE NOT EXISTS (SELECT 1 FROM steps WHERE run = ?1 AND host = ?2 AND seq = ?3 AND seq > 0)";
+    statements.push(Statement { sql, values: values![run, host, step.seq, now(), outcome, facts, record, for_host].into() });
     Ok(())
 }
 
 /// Totals by name, in the order of the recap.
-fn named(totals: &Totals) -> serde_json::Value {
-    Outcome::ALL.iter().filter_map(|outcome| totals.get(outcome).map(|&count| (outcome.name().to_owned(), count.into()))).collect::<serde_json::Map<_, _>>().into()
+fn by_name(totals: &Totals) -> serde_json::Map<String, serde_json::Value> {
+    Outcome::ALL.iter().filter_map(|outcome| totals.get(outcome).map(|&count| (outcome.name().to_owned(), count.into()))).collect()
 }
 
-fn host_ended(transaction: &Transaction<'_>, run: &str, end: &HostEnd) -> Result<()> {
+fn host_ended(run: &str, end: &HostEnd, statements: &mut Vec<Statement>) {
     // What was intended and is not told of was never begun: what was sent when contact was lost is told of as unknown.
-    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended' AND seq < ?3", params![run, end.host, crate::event::LENT])?;
-    transaction.execute("UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND outcome = 'intended' AND seq >= ?3 AND json_extract(facts, '$.for') = ?2", params![run, end.host, crate::event::LENT])?;
-    transaction.execute(
-        "INSERT OR REPLACE INTO hosts (run, host, outcome, message, totals) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![run, end.host, end.outcome.name(), end.message, named(&end.totals).to_string()],
-    )?;
-    Ok(())
+    let own = "UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND host = ?2 AND outcome = 'intended' AND seq > 0 AND seq < ?3";
+    let lent = "UPDATE steps SET outcome = 'cancelled', record = NULL WHERE run = ?1 AND for_host = ?2 AND outcome = 'intended' AND seq >= ?3";
+    let ended = "INSERT INTO hosts (run, host, outcome, message, totals) VALUES (?1, ?2, ?3, ?4, ?5) \
+        ON CONFLICT (run, host) DO UPDATE SET outcome = excluded.outcome, message = excluded.message, totals = excluded.totals";
+    statements.push(Statement { sql: own, values: values![run, &end.host, LENT].into() });
+    statements.push(Statement { sql: lent, values: values![run, &end.host, LENT].into() });
+    statements.push(Statement { sql: ended, values: values![run, &end.host, end.outcome.name(), &end.message, json!(by_name(&end.totals)).to_string()].into() });
 }
 
-fn run_ended(transaction: &Transaction<'_>, run: &str, end: &RunEnd) -> Result<()> {
-    transaction.execute(
-        "UPDATE runs SET ended = ?2, exit = ?3, seconds = ?4, totals = ?5 WHERE id = ?1",
-        params![run, now(), end.exit, end.time.as_secs_f64(), named(&end.totals).to_string()],
+/// Takes down that a part has ended. With the last of them the run has: with the worst of their exit codes, and all that was
+/// done in them together.
+fn run_ended(store: &Store, run: &str, shard: Shard, end: &RunEnd) -> Result<()> {
+    store.alone()?;
+    let time = now();
+    if store.first("SELECT id FROM runs WHERE id = ?1 AND ended IS NOT NULL", &values![run])?.is_some() {
+        bail!("the run {run} has been closed by `mutate resolve` while {} was under way", named(run, shard));
+    }
+    store.execute(
+        "UPDATE shards SET ended = ?3, exit = ?4, seconds = ?5, totals = ?6 WHERE run = ?1 AND number = ?2",
+        &values![run, shard.number, &time, end.exit, end.time.as_secs_f64(), json!(by_name(&end.totals)).to_string()],
     )?;
-    seal(transaction, run)
+    let parts = store.query("SELECT exit, seconds, totals FROM shards WHERE run = ?1 AND ended IS NOT NULL", &values![run])?;
+    if parts.len() < usize::try_from(shard.of)? {
+        return Ok(());
+    }
+    close(store, run, &time, &parts)
+}
+
+/// Ends a run by what its parts came to, and seals it.
+pub(super) fn close(store: &Store, run: &str, time: &str, parts: &[Row]) -> Result<()> {
+    let mut totals = Totals::new();
+    let (mut exits, mut seconds) = (Vec::new(), 0.0_f64);
+    for part in parts {
+        exits.extend(part.maybe_integer(0)?);
+        seconds = seconds.max(part.real(1)?);
+        let counts: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&part.text(2)?)?;
+        for outcome in Outcome::ALL {
+            if let Some(count) = counts.get(outcome.name()).and_then(serde_json::Value::as_u64) {
+                *totals.entry(outcome).or_default() += usize::try_from(count)?;
+            }
+        }
+    }
+    if parts.len() > 1 {
+        // From the first beginning to the last end; no clock of another machine makes it shorter than its longest part.
+        let row = store.first("SELECT facts FROM runs WHERE id = ?1", &values![run])?.context("the journal has lost the run")?;
+        let began: Run = serde_json::from_str(&row.text(0)?)?;
+        let whole = began.started.parse::<jiff::Timestamp>().ok().zip(time.parse::<jiff::Timestamp>().ok());
+        seconds = whole.map_or(seconds, |(began, ended)| ended.duration_since(began).as_secs_f64().max(seconds));
+    }
+    store.execute(
+        "UPDATE runs SET ended = ?2, exit = ?3, seconds = ?4, totals = ?5 WHERE id = ?1",
+        &values![run, time, worst(&exits), seconds, json!(by_name(&totals)).to_string()],
+    )?;
+    seal(store, run)
+}
+
+/// The exit code of a run whose parts ended with these.
+fn worst(exits: &[i64]) -> i64 {
+    const ORDER: [i64; 8] = [130, 7, 6, 4, 5, 8, 9, 2];
+    ORDER.into_iter().find(|code| exits.contains(code)).or_else(|| exits.iter().max().copied()).unwrap_or(0)
 }
 
 /// Adds a run to the chain: from now on it cannot be changed without a trace.
-pub(super) fn seal(transaction: &Transaction<'_>, run: &str) -> Result<()> {
-    let last: Option<(i64, String)> = transaction
-        .query_row("SELECT sealed, chain FROM runs WHERE sealed IS NOT NULL ORDER BY sealed DESC LIMIT 1", [], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let (place, before) = last.unwrap_or((0, String::new()));
-    let chain = link(transaction, run, &before)?;
-    transaction.execute("UPDATE runs SET sealed = ?2, chain = ?3 WHERE id = ?1", params![run, place + 1, chain])?;
+pub(super) fn seal(store: &Store, run: &str) -> Result<()> {
+    let last = store.first("SELECT sealed, chain FROM runs WHERE sealed IS NOT NULL ORDER BY sealed DESC LIMIT 1", &[])?;
+    let (place, before) = last.map_or(Ok((0, String::new())), |row| Ok::<_, anyhow::Error>((row.integer(0)?, row.text(1)?)))?;
+    let chain = link(store, run, &before)?;
+    store.execute("UPDATE runs SET sealed = ?2, chain = ?3 WHERE id = ?1", &values![run, place + 1, chain])?;
     Ok(())
 }
 
 /// The chain after a run: over what is remembered of it, but for which run has undone its steps, as that comes later.
-pub(super) fn link(connection: &Connection, run: &str, before: &str) -> Result<String> {
+pub(super) fn link(store: &Store, run: &str, before: &str) -> Result<String> {
     let mut digest = sha2::Sha256::new();
     digest.update(before);
-    let mut add = |query: &str| -> Result<()> {
-        let mut statement = connection.prepare(query)?;
-        let columns = statement.column_count();
-        let mut rows = statement.query([run])?;
-        while let Some(row) = rows.next()? {
-            for column in 0..columns {
-                let text: Option<String> = row.get::<_, rusqlite::types::Value>(column).map(|value| match value {
-                    rusqlite::types::Value::Null => None,
-                    rusqlite::types::Value::Integer(number) => Some(number.to_string()),
-                    rusqlite::types::Value::Real(number) => Some(number.to_string()),
-                    rusqlite::types::Value::Text(text) => Some(text),
-                    rusqlite::types::Value::Blob(_) => None,
-                })?;
-                digest.update(text.as_ref().map_or_else(|| "-".to_owned(), |text| format!("{}:{text}", text.len())));
+    let mut add = |rows: &[Row]| {
+        for row in rows {
+            for column in &row.0 {
+                let text = match column {
+                    Value::Null => None,
+                    Value::Integer(number) => Some(number.to_string()),
+                    Value::Real(number) => Some(number.to_string()),
+                    Value::Text(text) => Some(text.clone()),
+                };
+                digest.update(text.map_or_else(|| "-".to_owned(), |text| format!("{}:{text}", text.len())));
             }
             digest.update("\n");
         }
-        Ok(())
     };
-    add("SELECT id, facts, ended, exit, seconds, totals FROM runs WHERE id = ?1")?;
-    add("SELECT host, outcome, message, totals FROM hosts WHERE run = ?1 ORDER BY host")?;
-    add("SELECT number, host, seq, time, outcome, facts, record FROM steps WHERE run = ?1 ORDER BY number")?;
+    add(&store.query("SELECT id, facts, ended, exit, seconds, totals FROM runs WHERE id = ?1", &values![run])?);
+    add(&store.query("SELECT host, outcome, message, totals FROM hosts WHERE run = ?1 ORDER BY host", &values![run])?);
+    archive::paged(store, "SELECT number, host, seq, time, outcome, facts, record FROM steps WHERE run = ?1 AND number > ?2 ORDER BY number LIMIT ?3", run, |rows| {
+        add(rows);
+        Ok(())
+    })?;
+    add(&store.query("SELECT number, who, arguments, started, ended, exit, seconds, totals FROM shards WHERE run = ?1 ORDER BY number", &values![run])?);
     Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::worst;
+
+    #[test]
+    fn the_worst_exit_code_counts() {
+        assert_eq!([&[0, 0][..], &[0, 2], &[4, 5], &[4, 7, 5], &[9, 130, 7], &[8, 9], &[], &[3]].map(worst), [0, 2, 4, 7, 130, 8, 0, 3]);
+    }
 }

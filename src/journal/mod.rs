@@ -1,11 +1,15 @@
-//! What happened, remembered: every run with its changes, in a database of this machine.
+//! What happened, remembered: every run with its changes, in a database of this machine or one that several share.
 //!
 //! [`Journal`] takes down a run while it happens, on a thread of its own; [`Archive`] answers questions about runs that
 //! are over. Nothing here talks to a host, and nothing here decides what is done.
 
 mod archive;
 mod keeper;
+mod lite;
+mod place;
+mod postgres;
 mod schema;
+mod store;
 
 use std::path::{Path, PathBuf};
 
@@ -13,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use archive::{Archive, Filter};
 pub use keeper::{Journal, Opening};
+pub use place::{Place, Surroundings, has_password, without_password};
 
 /// A run as it is remembered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +40,23 @@ pub struct Run {
     pub seconds: f64,
     /// How many steps ended in which way, by the names of the outcomes.
     pub totals: serde_json::Map<String, serde_json::Value>,
+    /// Its parts so far, and how many there are to be; none where it was made in one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<Part>,
+    #[serde(skip)]
+    pub of_shards: u32,
+}
+
+/// A part of a run, made by one process.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// `2/4`.
+    pub shard: String,
+    pub who: String,
+    pub started: String,
+    pub ended: Option<String>,
+    pub exit: Option<u8>,
+    pub seconds: f64,
 }
 
 /// A host of a run.

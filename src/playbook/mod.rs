@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::diag::{Node, Span};
+use crate::diag::{Key, Node, Span};
 use crate::module::Registration;
 use crate::template::Layer;
 
@@ -54,6 +54,8 @@ pub struct Play {
     pub on_failure: OnFailure,
     /// What must be true of every host of a batch before the next one begins.
     pub health: Vec<Arc<Task>>,
+    /// What it says of hosts as one whole: `serial`, `max_fail`, `on_failure`.
+    pub of_all: Vec<Key>,
 }
 
 /// What becomes of a play when too many of its hosts have failed.
@@ -139,6 +141,8 @@ pub struct Task {
     pub run_once: bool,
     /// So many hosts at a time.
     pub throttle: Option<u32>,
+    /// The words for these three, where they stand.
+    pub of_all: Vec<Key>,
     /// It asks whether the host is healthy, which it must be for so long.
     pub soak: Option<Duration>,
     /// How long its change waits for a new login; 0 for not at all, where it would by itself.

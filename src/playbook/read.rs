@@ -38,6 +38,11 @@ pub fn plays(tree: &Node, folder: &Path, registry: Registry, files: &mut Files<'
     result
 }
 
+/// Those of these keys that are there.
+fn those(entries: &[Entry], names: &[&str]) -> Vec<Key> {
+    entries.iter().filter(|entry| names.contains(&entry.key.name.as_str())).map(|entry| entry.key.clone()).collect()
+}
+
 struct Reader<'a, 'f> {
     registry: Registry,
     files: &'a mut Files<'f>,
@@ -151,6 +156,7 @@ impl Reader<'_, '_> {
             max_fail: keys.max_fail.and_then(|Limits(limits)| limits.first().copied()),
             on_failure: keys.on_failure,
             health,
+            of_all: those(&known, &["serial", "max_fail", "on_failure"]),
         };
         if self.problems.is_empty() && play.tasks.is_empty() && get("task").is_none() && get("roles").is_none() {
             let place = entries.first().map_or(&node.span, |entry| &entry.key.span);
@@ -347,6 +353,7 @@ impl Reader<'_, '_> {
             barrier,
             run_once: keys.run_once,
             throttle: keys.throttle,
+            of_all: those(&known, &["barrier", "run_once", "throttle"]),
             soak: is_health.then(|| keys.soak.map(|soak| soak.0).unwrap_or_default()),
             confirm: keys.confirm.map(|limit| limit.0),
             retries: keys.retries.unwrap_or(DEFAULT_RETRIES),

@@ -342,6 +342,21 @@ C() {
   core_done "$_seq" "$_outcome" "$r"
 }
 
+# core_stranger RUN WHO: whether somebody else, told in _line, has written the ledger of a run of this name. Parts of one run
+# have several; each of these is one process.
+core_stranger() {
+  [ -f "$core_ledger" ] || return 1
+  while IFS= read -r _line; do
+    case $_line in "run $1 "*) _line=${_line#"run $1 "} ;; *) continue ;; esac
+    [ "$_line" != "$2" ] || continue
+    case $_line$n$2 in
+      *' shard '*"$n"*' shard '*) [ "${_line##* shard }" = "${2##* shard }" ] || continue ;;
+    esac
+    return 0
+  done <"$core_ledger"
+  return 1
+}
+
 core_locked() { # STATE TEXT
   printf '%s l %s %s\n%s\n' "$m" "$1" "${#2}" "$2" || gone=1
   [ "$1" = ours ] || f=1
@@ -396,6 +411,11 @@ L() {
       return
     done
     core_ledger=$st/runs/$1/ledger
+    if [ -z "$core_before" ] && core_stranger "$1" "${3%%"$n"*}"; then
+      rm -rf "$st/lock"
+      core_locked broken "this host has a run named $1 already, by $_line; \`mutate resume $1\` continues a run where it was begun, and another one needs another name"
+      return
+    fi
     if [ -z "$core_before" ]; then
       core_clock
       core_owner="$$ $core_birth $core_boot $_up $1"

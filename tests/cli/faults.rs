@@ -147,7 +147,7 @@ fn a_second_interrupt_ends_at_once() {
     assert_eq!(child.wait().expect("an end").code(), Some(130));
 }
 
-fn wait_for(path: &std::path::Path) {
+pub fn wait_for(path: &std::path::Path) {
     let begun = Instant::now();
     while !path.exists() {
         assert!(begun.elapsed() < Duration::from_secs(20), "{} never came", path.display());

@@ -26,6 +26,8 @@ mod rollback;
 mod rollouts;
 mod saved;
 mod secrets;
+mod shards;
+mod shared;
 mod stepwise;
 mod sweeps;
 mod taken_back;

@@ -121,6 +121,8 @@ pub fn refusal(name: &str) -> Option<&'static str> {
         "extra-vars" => "put variables into the inventory or the playbook, and secrets into an encrypted file (`mutate secret`)",
         "accept-new-host-keys" => "look at new keys, and add them, with `mutate hostkeys`",
         "limit" | "exclude" => "which hosts a run is for is said by each run; make a group of them in the inventory",
+        "journal" => "name it in the environment, in `MUTATE_JOURNAL`: what is continued later must find it, and its address may hold a password",
+        "shard" | "run-id" => "which part of a run a job does is said by each job (docs/scale.md)",
         "cron" => "`mutate schedule` adds it to what cron runs",
         "detailed-exitcode" | "json" | "quiet" => "whoever reads what comes out asks for it: give the flag where it is meant",
         _ => return None,
