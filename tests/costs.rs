@@ -3,6 +3,9 @@
 //! They are compared with those of `benches/costs.toml`, and none may be more than 5 % higher. `MUTATE_WRITE_COSTS=1` writes
 //! that file anew.
 
+#![expect(clippy::cast_precision_loss, reason = "counts are small")]
+#![expect(clippy::print_stdout, reason = "the table is what people look at")]
+
 #[path = "support/fleet.rs"]
 mod fleet;
 
@@ -94,7 +97,9 @@ fn traces(fleet: &Fleet) -> Vec<std::path::PathBuf> {
 }
 
 fn forget(fleet: &Fleet) {
-    traces(fleet).iter().for_each(|path| std::fs::remove_file(path).expect("a file"));
+    for path in traces(fleet) {
+        std::fs::remove_file(path).expect("a file");
+    }
 }
 
 /// Processes that the shells of the hosts made, and programs that they became; without `strace`, none.
@@ -166,7 +171,7 @@ fn noise(length: usize) -> Vec<u8> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            (state >> 32) as u8
+            state.to_le_bytes()[4]
         })
         .collect()
 }

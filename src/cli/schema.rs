@@ -79,6 +79,11 @@ fn playbook(modules: Registry) -> Value {
             }
         }
         moved(&mut schema, module.name);
+        if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            for either in properties.values_mut().filter_map(|property| property["anyOf"].as_array_mut()) {
+                either.push(json!({ "$ref": "#/$defs/fetched_secret" }));
+            }
+        }
         if let Some(inner) = schema.as_object_mut().and_then(|schema| schema.remove("$defs")).and_then(|inner| inner.as_object().cloned()) {
             definitions.extend(inner.into_iter().map(|(name, definition)| (format!("{}.{name}", module.name), definition)));
         }
@@ -93,6 +98,13 @@ fn playbook(modules: Registry) -> Value {
         let whole = if module.main().is_some() { json!({ "anyOf": [reference, { "type": ["string", "number", "boolean", "array"] }], "description": description }) } else { json!({ "allOf": [reference], "description": description }) };
         task.insert(module.name.to_owned(), whole);
     }
+    let fetched = [
+        ("secret_from_command", json!({ "type": "array", "items": { "type": "string" }, "description": "the program on this machine whose output is the value, and its arguments" })),
+        ("secret_from_env", json!({ "type": "string", "description": "the variable of this machine's environment that holds the value" })),
+        ("secret_from_file", json!({ "type": "string", "description": "the file on this machine that holds the value" })),
+    ];
+    let fetched: Map<String, Value> = fetched.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    definitions.insert("fetched_secret".into(), json!({ "type": "object", "properties": fetched, "additionalProperties": false, "minProperties": 1, "maxProperties": 1 }));
     definitions.insert("task".into(), json!({ "type": "object", "properties": task, "additionalProperties": false }));
     let play: Map<String, Value> = [
         ("name", text()), ("hosts", texts()), ("become", flag()), ("become_user", text()), ("serial", limit()), ("max_fail", limit()),
@@ -127,6 +139,7 @@ mod tests {
         for key in play_keys() {
             assert!(schema["properties"].get(key).is_some(), "{key}");
         }
+        assert_eq!(schema["$defs"]["copy"]["properties"]["content"]["anyOf"][2]["$ref"], "#/$defs/fetched_secret");
         let text = schema.to_string();
         for part in text.split("\"$ref\":\"#").skip(1) {
             let path = part.split('"').next().unwrap_or_default();
