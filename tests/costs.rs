@@ -24,7 +24,7 @@ const WORDS: &str = "MUTATE_COUNTED";
 const TRIES: usize = 3;
 const HIGHEST_RISE: f64 = 1.05;
 /// So little may be more without anybody looking: a goodbye that crosses an acknowledgement, a name that is longer today.
-const SLACK: f64 = 2.0;
+const SLACK: f64 = 3.0;
 
 type Costs = BTreeMap<String, f64>;
 
