@@ -1,7 +1,8 @@
 //! Faults at every point, and what must hold after each of them: journal, ledger, backups and files agree, nothing half
 //! done is left, and the next run makes it good.
 //!
-//! How often is said by `MUTATE_SWEEP`: without it a sample, `full` in CI, where they run by themselves.
+//! How often is said by `MUTATE_SWEEP`: without it a sample; `push` in CI, where they run by themselves, at every second point; `full` before a
+//! release, at every point.
 
 #![allow(clippy::print_stdout, reason = "a sweep that did not run says so")]
 
@@ -15,15 +16,34 @@ use sha2::Digest as _;
 use super::{Fleet, mutate, read};
 use crate::fleet::Faults;
 
-/// How often a sweep is to be done, or nothing when it is done later by itself.
-fn is_full() -> Option<bool> {
-    match std::env::var("MUTATE_SWEEP").as_deref() {
-        Ok("full") => Some(true),
-        Ok("later") => {
-            println!("the sweep did not run: it runs later, by itself");
-            None
+/// How often a sweep is to be done.
+#[derive(Clone, Copy)]
+enum Effort {
+    Sample,
+    Push,
+    Full,
+}
+
+impl Effort {
+    /// What is asked for, or nothing when it is done later by itself.
+    fn asked() -> Option<Self> {
+        match std::env::var("MUTATE_SWEEP").as_deref() {
+            Ok("full") => Some(Self::Full),
+            Ok("push") => Some(Self::Push),
+            Ok("later") => {
+                println!("the sweep did not run: it runs later, by itself");
+                None
+            }
+            _ => Some(Self::Sample),
         }
-        _ => Some(false),
+    }
+
+    fn of<T>(self, sample: T, push: T, full: T) -> T {
+        match self {
+            Self::Sample => sample,
+            Self::Push => push,
+            Self::Full => full,
+        }
     }
 }
 
@@ -256,8 +276,8 @@ fn check_counts(home: &Path, context: &str) {
 
 #[test]
 fn the_controller_may_be_killed_at_any_instant() {
-    let Some(full) = is_full() else { return };
-    let rounds: u64 = if full { 500 } else { 25 };
+    let Some(effort) = Effort::asked() else { return };
+    let rounds: u64 = effort.of(25, 200, 1000);
     let mut scene = Scene::new(Fleet::start(&["a", "b", "c", "d", "e"], &Faults::default()), &playbook());
     let began = Instant::now();
     scene.converge(1, "undisturbed");
@@ -301,9 +321,9 @@ fn short_playbook() -> String {
 
 #[test]
 fn the_connection_may_be_closed_at_every_frame() {
-    let Some(full) = is_full() else { return };
+    let Some(effort) = Effort::asked() else { return };
     let mut scene = Scene::new(Fleet::start(&["alpha"], &Faults::default()), &short_playbook());
-    for (round, at) in (1..).step_by(if full { 1 } else { 9 }).enumerate() {
+    for (round, at) in (1..).step_by(effort.of(9, 2, 1)).enumerate() {
         let (round, context) = (round as u64 + 1, format!("closed at message {at}"));
         scene.fleet.hosts[0].close_at(at);
         scene.disturbed(round, &context);
@@ -337,8 +357,8 @@ const CALLS: &str = "?open,openat,write,?rename,?renameat,renameat2,?unlink,unli
 /// Runs with a fault at every call from the first on, in every process of the session, until there is none of that number.
 /// Most of the time is spent with waiting, so several hosts take turns with the numbers.
 fn at_every_call(faults: &[&str], happened: &str) {
-    let Some(full) = is_full() else { return };
-    let (lanes, step) = if full { (8, 1) } else { (4, 9) };
+    let Some(effort) = Effort::asked() else { return };
+    let (lanes, step) = effort.of((4, 9), (8, 2), (8, 1));
     std::thread::scope(|scope| {
         for lane in 0..lanes {
             scope.spawn(move || {
@@ -374,8 +394,8 @@ fn every_system_call_may_fail_for_lack_of_room_or_rights() {
 /// Two controllers at once: one works, the other is told who does, and never do both.
 #[test]
 fn two_controllers_never_work_on_one_host_at_once() {
-    let Some(full) = is_full() else { return };
-    let races = if full { 200 } else { 12 };
+    let Some(effort) = Effort::asked() else { return };
+    let races = effort.of(12, 100, 200);
     let fleet = Fleet::start(&["alpha", "beta"], &Faults::default());
     let text = "hosts = 'all'
 [[task]]
@@ -478,7 +498,7 @@ fn managed(home: &Path) -> Vec<(String, String)> {
 
 #[test]
 fn a_rollback_and_a_saved_plan_go_on_when_the_connection_was_closed() {
-    let Some(full) = is_full() else { return };
+    let Some(effort) = Effort::asked() else { return };
     let mut text = String::from("hosts = 'all'\ntimeout = 20\n");
     for number in 0..4 {
         text.push_str(&format!("[[task]]\ncopy = {{ content = '{{{{ round }}}}', dest = '~/file{number}' }}\n[[task]]\nlineinfile = {{ path = '~/lines{number}', line = 'v={{{{ round }}}}', create = true }}\n"));
@@ -490,7 +510,7 @@ fn a_rollback_and_a_saved_plan_go_on_when_the_connection_was_closed() {
     let run = |words: &[&str]| read(mutate(&fleet, &[words, &["--output", "json"]].concat()).output().expect("the program runs"));
     assert_eq!(run(&["apply", &path, "-e", "round=0"]).exit, 0);
     let mut recovered = 0;
-    for at in (1..).step_by(if full { 1 } else { 6 }) {
+    for at in (1..).step_by(effort.of(6, 2, 1)) {
         let round = format!("round={at}");
         let before = managed(&host.home);
         assert!(mutate(&fleet, &["plan", &path, "-e", &round, "-o", &plan]).output().expect("the program runs").status.success());
@@ -527,9 +547,9 @@ fn a_rollback_and_a_saved_plan_go_on_when_the_connection_was_closed() {
 /// Without room for the journal nothing is changed that it does not know of, wherever the room ends.
 #[test]
 fn the_journal_may_run_out_of_room_at_any_write() {
-    let Some(full) = is_full() else { return };
+    let Some(effort) = Effort::asked() else { return };
     let mut scene = Scene::new(Fleet::start(&["alpha"], &Faults::default()), &short_playbook());
-    let step = if full { 12 } else { 50 };
+    let step = effort.of(50, 24, 12);
     for (refused, round) in (1..).enumerate() {
         let before = managed(scene.home());
         let words: Vec<String> = scene.apply(round).get_args().map(|word| word.to_string_lossy().into_owned()).collect();
