@@ -71,13 +71,8 @@ pub fn read_source(path: &Path) -> Result<String, String> {
 /// # Errors
 /// Why it cannot be used, without the name of the file.
 pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let plain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
     // Asked before it is opened: a named pipe would wait for ever.
-    let kind = std::fs::metadata(path).map_err(plain)?;
+    let kind = std::fs::metadata(path).map_err(plainly)?;
     if kind.is_dir() {
         return Err("it is a folder".into());
     }
@@ -89,9 +84,18 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     }
     // A buffer that grows while it is read into takes twice the memory.
     let mut bytes = Vec::with_capacity(usize::try_from(kind.len().min(limit)).unwrap_or_default() + 1);
-    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plain)?;
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plainly)?;
     if bytes.len() as u64 > limit {
         return Err(format!("it is larger than {} MiB", limit >> 20));
     }
     Ok(bytes)
+}
+
+/// Why a file cannot be used, in plain words and without its name.
+pub fn plainly(error: std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string(),
+    }
 }

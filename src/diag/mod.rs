@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use decode::{decode, decode_with};
 pub use draw::draw;
-pub use file::{read_as_if, read_bytes, read_source, read_text};
+pub use file::{plainly, read_as_if, read_bytes, read_source, read_text};
 pub use node::{Entry, Key, Kind, Node, parse};
 pub use origin::{Origin, Way};
 pub use remedy::{Remedy, Was, quoted};

@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Secret, hide, without_hidden};
-use crate::diag::{Span, Way};
+use crate::diag::{Span, Way, plainly};
 
 /// The longest secret that is fetched, in bytes.
 const LIMIT_BYTES: usize = 64 << 10;
@@ -199,12 +199,7 @@ fn secret_of(mut bytes: Zeroizing<Vec<u8>>, what: &str, cut: bool) -> Result<Sec
 }
 
 fn of_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let plain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
-    let about = std::fs::metadata(path).map_err(plain)?;
+    let about = std::fs::metadata(path).map_err(plainly)?;
     if about.is_dir() {
         return Err("it is a folder".into());
     }
@@ -213,8 +208,8 @@ fn of_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
         return Err("it is no regular file".into());
     }
     let mut bytes = Zeroizing::new(Vec::with_capacity(LIMIT_BYTES + 2));
-    let file = std::fs::File::open(path).map_err(plain)?;
-    file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(plain)?;
+    let file = std::fs::File::open(path).map_err(plainly)?;
+    file.take(LIMIT_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(plainly)?;
     Ok(bytes)
 }
 

@@ -15,11 +15,7 @@ const LIMIT_BYTES: usize = 64 << 10;
 /// # Errors
 /// Why there is no such line.
 pub fn secret_of_file(path: &Path) -> Result<Secret, String> {
-    let about = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    })?;
+    let about = std::fs::metadata(path).map_err(crate::diag::plainly)?;
     if about.is_dir() {
         return Err("it is a folder".into());
     }

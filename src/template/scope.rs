@@ -164,7 +164,7 @@ impl Scope {
     pub fn authored_at(&self, name: &str) -> Option<crate::diag::Span> {
         let mut parts = name.split('.');
         let first = parts.next()?;
-        let Entry::Authored(node) = self.layers.iter().find_map(|layer| layer.entries.get(first))? else { return None };
+        let node = self.written_as(first)?;
         Some(parts.try_fold(node, |node, part| node.get(part)).unwrap_or(node).span.clone())
     }
 

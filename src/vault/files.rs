@@ -177,18 +177,13 @@ fn document<'a>(path: &Path, bytes: &'a [u8]) -> Result<&'a str> {
 /// # Errors
 /// Why it cannot be read, without its name.
 pub(super) fn read(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
-    let plain = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    };
-    let about = std::fs::metadata(path).map_err(plain)?;
+    let about = std::fs::metadata(path).map_err(crate::diag::plainly)?;
     if about.is_dir() {
         return Err("it is a folder".into());
     }
     // A vector that grows would leave parts of a key behind in memory.
     let mut bytes = Vec::with_capacity(usize::try_from(about.len().min(limit)).unwrap_or(0) + 4096);
-    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plain)?;
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(crate::diag::plainly)?;
     if bytes.len() as u64 > limit {
         return Err(format!("it is larger than {} MiB", limit >> 20));
     }
