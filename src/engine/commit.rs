@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::handlers::handler_id;
+use super::joined::{After, Foreseen};
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
 use super::consent::Allowed;
@@ -84,8 +85,17 @@ impl Walker {
         let mut is_watched = false;
         // In check mode: a change ahead in this pass is only planned.
         let mut would_change = false;
+        // Of edits of one file, what each finds follows from the one before it.
+        let mut foreseen = Foreseen::default();
+        let mut after = After::new();
         let mut at = 0;
         while at < self.todo.len() {
+            if let Some(Work::Ready(ready)) = self.todo.get_mut(at)
+                && !frames.is_empty()
+                && let Some(before) = foreseen.foretell(ready)
+            {
+                after.insert(ready.seq, before);
+            }
             let ready = match &self.todo[at] {
                 Work::Ready(ready) => ready,
                 Work::Decided(decided) if decided.outcome == Outcome::Skipped => {
@@ -169,6 +179,7 @@ impl Walker {
                     frames.push(frame);
                     let ends_flight = !ready.bound.task.failed_when.is_empty() || ready.bound.task.until.is_some() || change.reboot.is_some();
                     user = Some(wanted.clone());
+                    foreseen.note(ready, &change);
                     if let Some(watched) = watched {
                         self.watched.insert(seq, watched);
                     }
@@ -231,8 +242,9 @@ impl Walker {
         }
         let results = match &user {
             Some(user) if !frames.is_empty() => {
+                let flight = self.join(&frames, &mut changes, &after);
                 self.remember_intents(&frames, &changes).await?;
-                let results = self.fly_heard(user, frames).await?;
+                let results = super::joined::parted(&flight, self.fly_heard(user, flight.clone()).await?);
                 if is_watched {
                     self.confirm(user, &results).await;
                 }
@@ -247,6 +259,7 @@ impl Walker {
             _ => None,
         };
         let settled = self.settle_flight(planned, changes, results);
+        self.forget_foretold();
         if !self.falls.is_empty() {
             self.tell_falls().await;
         }
@@ -511,6 +524,7 @@ impl Walker {
             counts: change.effect != Effect::Nothing,
             go_on_after_failure: ready.ignore_errors && ready.bound.task.failed_when.is_empty(),
             notify,
+            riders: Vec::new(),
             watch,
         };
         let mut libraries = libraries(ready);

@@ -16,6 +16,7 @@ mod facts;
 mod fetch;
 mod handlers;
 mod impact;
+mod joined;
 mod landing;
 mod ledger;
 mod load;
@@ -38,6 +39,7 @@ mod step;
 mod talk;
 mod target;
 mod tidy;
+mod together;
 mod unmanaged;
 mod walk;
 

@@ -271,6 +271,7 @@ fn guarded(step: &PlannedStep, deed: &Deed) -> Guarded {
         counts: true,
         go_on_after_failure: deed.go_on_after_failure,
         notify: Vec::new(),
+        riders: Vec::new(),
         watch: None,
     }
 }

@@ -468,6 +468,7 @@ fn reversed(step: &Reversal) -> Guarded {
         counts: true,
         go_on_after_failure: false,
         notify: Vec::new(),
+        riders: Vec::new(),
         watch: None,
     }
 }

@@ -64,6 +64,8 @@ pub struct Ready {
     pub ignore_errors: bool,
     pub notify: Vec<String>,
     pub answer: Option<Answer>,
+    /// It follows from a change that is still to be made.
+    pub is_foretold: bool,
     /// The answer whose change somebody has agreed to.
     #[expect(clippy::option_option, reason = "what is agreed to may rest on no answer")]
     pub agreed: Option<Option<Answer>>,
@@ -298,6 +300,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         notify,
         answer: None,
         agreed: None,
+        is_foretold: false,
         epoch: 0,
         conflicts: 0,
         attempts: 0,

@@ -1,5 +1,6 @@
 //! The walker's side of the conversation with a host: login, shells, questions and facts.
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,11 @@ use super::prepare::unbound;
 use super::scope::facts_layer;
 use super::step::{self, UserKey};
 use super::Shared;
+use super::together::arranged;
 use super::walk::{Decided, Halt, Walker, Work, stopping};
 use crate::event::{Event, Outcome, Piece, Room};
 use crate::module::Question;
+use crate::shell::Script;
 use crate::playbook::{Body, Task};
 use crate::remote::{Frame, FrameResult, HostFailure, Link, Listener, Shell, Verb, back_off};
 use crate::template::Filled;
@@ -279,8 +282,14 @@ impl Walker {
 
     /// Sends frames to the shell of a user, which is open.
     pub(super) async fn fly(&mut self, user: &UserKey, frames: &[Frame]) -> Result<Vec<FrameResult>, Halt> {
+        self.fly_arranged(user, &arranged(frames)).await
+    }
+
+    /// The same with frames that [`arranged`] has been over. Those that are about others have no result.
+    async fn fly_arranged(&mut self, user: &UserKey, frames: &[Frame]) -> Result<Vec<FrameResult>, Halt> {
         let Some(shell) = self.shells.get_mut(user) else { return Err(Halt::Stopped) };
-        Ok(shell.flight(frames, &mut self.stop).await)
+        let results = shell.flight(frames, &mut self.stop).await;
+        Ok(results.into_iter().zip(frames).filter(|(_, frame)| !frame.is_about_others()).map(|(result, _)| result).collect())
     }
 
     /// Why the shell of a user did not begin what it was sent.
@@ -360,6 +369,9 @@ impl Walker {
         let facts_seq = self.seq();
         let mut frames = Vec::new();
         let mut steps = Vec::new();
+        // Questions that are asked once for several steps: which one it is, and the number or the place of the other step.
+        let mut asked: HashMap<&Script, usize> = HashMap::new();
+        let (mut alike, mut likes) = (Vec::new(), Vec::new());
         if !collectors.is_empty() {
             let mut frame = self.facts_frame(collectors);
             frame.seq = facts_seq;
@@ -368,7 +380,16 @@ impl Walker {
         for (at, work) in self.todo.iter().enumerate() {
             match work {
                 Work::Ready(ready) if ready.answer.is_none() && ready.user == *user => {
-                    if let Some(frame) = super::commit::question_frame(ready) {
+                    if let Question::Ask(script) = &ready.question
+                        && let Some(&question) = asked.get(script)
+                    {
+                        // It has been asked already.
+                        alike.push((question, ready.seq));
+                        likes.push((question, at));
+                    } else if let Some(frame) = super::commit::question_frame(ready) {
+                        if let Question::Ask(script) = &ready.question {
+                            asked.insert(script, steps.len());
+                        }
                         frames.push(frame);
                         steps.push(at);
                     }
@@ -385,16 +406,24 @@ impl Walker {
         let holds_hidden = |question: &Question| matches!(question, Question::Ask(script) | Question::Run(script) if crate::secret::holds_hidden(script.as_bytes()));
         let shows_all = |at: &usize| !matches!(&self.todo[*at], Work::Ready(ready) if ready.no_log || ready.act.has_secret() || ready.module.runs_user_text || holds_hidden(&ready.question));
         let first = facts + steps.iter().take_while(|at| shows_all(at)).count();
-        let harmless = |frame: &&Frame| matches!(frame.verb, Verb::Probe(_));
-        let first: Vec<Frame> = frames[..first].iter().take_while(harmless).cloned().collect();
-        self.shell(user, &first).await?;
-        let results = self.fly(user, &frames).await?;
+        let first = frames[..first].iter().take_while(|frame| matches!(frame.verb, Verb::Probe(_))).count();
+        let mut flight = arranged(&frames[..first]);
+        self.shell(user, &flight).await?;
+        flight.extend(arranged(&frames[first..]));
+        flight.extend(alike.iter().map(|(at, seq)| Frame { seq: *seq, verb: Verb::Like(frames[facts + at].seq), libraries: Vec::new(), limit: Duration::from_secs(60) }));
+        let results = self.fly_arranged(user, &flight).await?;
         let mut results = results.into_iter();
         if !collectors.is_empty() {
             self.take_facts(collectors, results.next())?;
         }
-        for (at, result) in steps.into_iter().zip(results) {
-            self.take_answer(at, result)?;
+        let results: Vec<FrameResult> = results.collect();
+        for (&at, result) in steps.iter().zip(&results) {
+            self.take_answer(at, result.clone())?;
+        }
+        for (question, place) in likes {
+            if let Some(result) = results.get(question) {
+                self.take_answer(place, result.clone())?;
+            }
         }
         Ok(())
     }

@@ -20,6 +20,8 @@ pub struct Change {
     /// What the probe must answer afterwards; `None` when nothing can be said.
     pub expect: Option<Pattern>,
     pub undo: Undo,
+    /// What the probe answers afterwards, where that is known to the byte and nothing but the content of a file changes.
+    pub leaves: Option<Vec<u8>>,
     /// How the state that this change makes can itself be kept and brought back, once it has been undone. `None`: by
     /// making the change again.
     pub again: Option<Again>,
@@ -79,6 +81,7 @@ impl Change {
             apply: Action { script: apply, ..Action::default() },
             expect: Some(expect),
             undo,
+            leaves: None,
             again: None,
             report: Report::default(),
             effect: Effect::Change,

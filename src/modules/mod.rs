@@ -16,7 +16,7 @@ mod debug;
 mod expression;
 mod fail;
 mod fetch;
-mod file;
+pub mod file;
 mod find;
 mod get_url;
 mod git;

@@ -115,9 +115,34 @@ core_reply() {
   printf '%s e %s\n' "$m" "$2" >&2
 }
 
+# T COUNT FUNCTION: the next COUNT frames, all questions or all changes, are kept until the last of them has come. Then
+# FUNCTION, of a library, works them off together: word W of frame I is in `qW_I`, and core_single I does one by itself.
+T() {
+  core_count=$1 core_function=$2 core_held=0
+}
+
+core_hold() {
+  core_held=$((core_held + 1)) _no=0
+  for _word in "$@"; do
+    _no=$((_no + 1))
+    eval "q${_no}_$core_held=\$_word"
+  done
+  [ "$core_held" = "$core_count" ] || return 0
+  core_count=''
+  "$core_function" "$core_held"
+}
+
+core_single() {
+  eval "case \$q1_$1 in
+    P) P \"\$q2_$1\" \"\$q3_$1\" ;;
+    *) C \"\$q2_$1\" \"\$q3_$1\" \"\$q4_$1\" \"\$q5_$1\" \"\$q6_$1\" \"\$q7_$1\" \"\$q8_$1\" \"\$q9_$1\" \"\$q10_$1\" \"\$q11_$1\" \"\$q12_$1\" ;;
+  esac"
+}
+
 # P SEQ PROBE: asks, remembers the answer for the compare-and-swap, and sends it.
 P() {
   [ "$gone" ] && exit
+  [ -z "$core_count" ] || { core_hold P "$@"; return; }
   core_ask "$2"
   eval "a_$1=\$a s_$1=\$s"
   core_reply a "$1"
@@ -237,6 +262,15 @@ core_note() {
   printf '%s\n' "$*" >>"$core_ledger" 2>/dev/null
 }
 
+# How the change of C has ended, and with it those that ride along.
+core_ended() { # OUTCOME [STATUS]
+  _ends="done $_seq $*"
+  for _rider in $_riders; do
+    _ends="$_ends${n}done $_rider $*"
+  done
+  core_note "$_ends"
+}
+
 # What a change that notifies handlers leaves behind, until the handler has run.
 core_notify() {
   printf '%s\n' "$2" >"$st/handlers/$1"
@@ -252,6 +286,12 @@ core_recall() { # SEQ STATUS ANSWER
   eval "a_$1=\$3 s_$1=\$2"
 }
 
+# What the question of one frame has answered is what the same question of another would: it was asked for both, or what
+# was made between them has been verified.
+core_like() { # SEQ OTHER
+  eval "a_$1=\$a_$2 s_$1=\$s_$2"
+}
+
 # X ID…: these handlers have run.
 X() {
   for _h in "$@"; do
@@ -259,15 +299,17 @@ X() {
   done
 }
 
-# C SEQ FLAGS GOOD LABEL KIND PROBE KEEP APPLY PATTERN NOTIFY: one change, guarded on both sides.
+# C SEQ FLAGS GOOD LABEL KIND PROBE KEEP APPLY PATTERN NOTIFY RIDERS: one change, guarded on both sides.
 #   FLAGS  g: in a process group; i: go on after a failure; v: the answer must match afterwards; n: counts as no change
 #   GOOD   the statuses of APPLY that mean success
 #   NOTIFY is evaluated when something has changed
+#   RIDERS are numbers of steps whose change is part of this one; LABEL begins them in the ledger, too
 C() {
   [ "$gone" ] && exit
+  [ -z "$core_count" ] || { core_hold C "$@"; return; }
   _seq=$1 _flags=$2 _good=$3 _label=$4 _kind=$5 _probe=$6 _keep=$7 _apply=$8 _pattern=$9
   shift 9
-  _notify=$1 _outcome=changed a='' k='' s=0 r=0
+  _notify=$1 _riders=$2 _outcome=changed a='' k='' s=0 r=0
   [ "$f" ] && { core_done "$_seq" skipped 0; return; }
   core_note "begin $_seq $_label" || {
     f=1 a='the ledger on this host cannot be written'
@@ -275,7 +317,7 @@ C() {
     return
   }
   core_start "$_seq" || {
-    core_note "done $_seq skipped"
+    core_ended skipped
     exit
   }
   if [ "$_probe" ]; then
@@ -284,7 +326,7 @@ C() {
     if [ "$a" != "$_a" ] || [ "$s" != "$_s" ]; then
       f=1
       eval "a_$_seq=\$a s_$_seq=\$s"
-      core_note "done $_seq conflict"
+      core_ended conflict
       core_done "$_seq" conflict "$s"
       return
     fi
@@ -292,7 +334,7 @@ C() {
   fi
   core_ours || {
     f=1 a='another run has taken over the lock of this host'
-    core_note "done $_seq refused"
+    core_ended refused
     core_done "$_seq" refused 8
     return
   }
@@ -320,7 +362,7 @@ C() {
     case $_outcome$_flags in
       changed*v*)
         core_ask "$_probe"
-        eval "case \$s:\$a in 0:$_pattern) ;; *) _outcome=unconverged ;; esac"
+        eval "case \$s:\$a in 0:$_pattern) a_$_seq=\$a s_$_seq=0 ;; *) _outcome=unconverged ;; esac"
         ;;
       failed*v*)
         # What it has left behind.
@@ -338,7 +380,7 @@ C() {
     *) case $_flags in *i*) ;; *) f=1 ;; esac ;;
   esac
   # Where even the ledger cannot be written, nothing more is begun.
-  core_note "done $_seq $_outcome $r" || core_note "done $_seq $_outcome $r" || f=1
+  core_ended "$_outcome" "$r" || core_ended "$_outcome" "$r" || f=1
   core_done "$_seq" "$_outcome" "$r"
 }
 
@@ -533,5 +575,5 @@ command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
 core_born "$$"
 core_birth=$_born
 read -r core_boot </proc/sys/kernel/random/boot_id 2>/dev/null || core_boot=none
-f='' gone='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
+f='' gone='' core_count='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work

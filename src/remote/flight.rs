@@ -186,6 +186,11 @@ impl Flight<'_> {
         let ahead = std::mem::take(&mut shell.ahead);
         for (at, sent) in ahead.iter().enumerate() {
             if self.frames.get(at).is_some_and(|frame| frame.seq == sent.seq) {
+                if !sent.is_answered() {
+                    self.results[at].outcome = Outcome::Sent;
+                    self.next = at + 1;
+                    continue;
+                }
                 self.waiting.push_back(Waiting { at, bytes: 0, reply: None, remark: false });
                 self.next = at + 1;
             }

@@ -44,6 +44,10 @@ pub enum Verb {
     Later(Script),
     /// This handler is pending from now on.
     Notify { id: String, text: String },
+    /// So many frames that follow, all questions or all changes, are worked off together by this function of a library.
+    Together { count: usize, function: &'static str },
+    /// What the question of this number has answered holds for the question of this frame's number, too.
+    Like(u32),
 }
 
 /// Everything that the target needs to make one change without asking back.
@@ -69,8 +73,18 @@ pub struct Guarded {
     pub go_on_after_failure: bool,
     /// Handlers that become pending when something has changed: id and text.
     pub notify: Vec<(String, String)>,
+    /// Steps whose change is part of this one.
+    pub riders: Vec<Rider>,
     /// It goes back by itself unless it is confirmed in time; needs the library of `watch_arm`.
     pub watch: Option<Watch>,
+}
+
+/// A step whose change is made by the one of another step.
+#[derive(Debug, Clone)]
+pub struct Rider {
+    pub seq: u32,
+    pub label: String,
+    pub path: Option<String>,
 }
 
 /// How the target takes a change back when nobody confirms it.
@@ -108,6 +122,8 @@ impl Frame {
             }
             Verb::Recall { status, stdout } => line.word(b"core_recall").word(seq.as_bytes()).word(status.to_string().as_bytes()).word(stdout),
             Verb::Later(script) => line.word(b"core_later").word(script.as_bytes()),
+            Verb::Together { count, function } => line.word(b"T").word(count.to_string().as_bytes()).word(function.as_bytes()),
+            Verb::Like(other) => line.word(b"core_like").word(seq.as_bytes()).word(other.to_string().as_bytes()),
             Verb::Notify { id, text } => line.word(b"core_notify").word(id.as_bytes()).word(text.as_bytes()),
         };
         line.0
@@ -115,17 +131,23 @@ impl Frame {
 
     /// Whether the target answers this frame at all.
     pub fn is_answered(&self) -> bool {
-        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. } | Verb::Recall { .. } | Verb::Later(_))
+        !matches!(self.verb, Verb::Clear(_) | Verb::Notify { .. } | Verb::Recall { .. } | Verb::Later(_)) && !self.is_about_others()
+    }
+
+    /// Whether it only says how other frames are to be taken.
+    pub fn is_about_others(&self) -> bool {
+        matches!(self.verb, Verb::Together { .. } | Verb::Like(_))
     }
 }
 
 impl Guarded {
     /// What follows `begin SEQ` in the ledger.
     fn entry(&self, seq: &str) -> Vec<u8> {
-        let mut entry = self.label.as_bytes().to_vec();
-        if let Some(path) = &self.path {
-            entry.extend_from_slice(format!("\npath {seq} ").as_bytes());
-            entry.extend_from_slice(&escaped(path.as_bytes()));
+        let mut entry = entry(seq, &self.label, self.path.as_deref());
+        for rider in &self.riders {
+            let seq = rider.seq.to_string();
+            entry.extend_from_slice(format!("\nbegin {seq} ").as_bytes());
+            entry.extend_from_slice(&self::entry(&seq, &rider.label, rider.path.as_deref()));
         }
         entry
     }
@@ -167,7 +189,17 @@ impl Guarded {
             .word(self.apply.as_bytes())
             .word(&pattern)
             .word(notify.as_bytes())
+            .word(self.riders.iter().map(|rider| rider.seq.to_string()).collect::<Vec<_>>().join(" ").as_bytes())
     }
+}
+
+fn entry(seq: &str, label: &str, path: Option<&str>) -> Vec<u8> {
+    let mut entry = label.as_bytes().to_vec();
+    if let Some(path) = path {
+        entry.extend_from_slice(format!("\npath {seq} ").as_bytes());
+        entry.extend_from_slice(&escaped(path.as_bytes()));
+    }
+    entry
 }
 
 impl Watch {

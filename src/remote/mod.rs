@@ -20,7 +20,7 @@ pub mod wire;
 pub use download::download;
 pub use failure::HostFailure;
 pub use flight::{Outcome, Result as FrameResult, Stop};
-pub use frame::{Frame, Guarded, Library, Verb, Watch};
+pub use frame::{Frame, Guarded, Library, Rider, Verb, Watch};
 pub use link::{HostKey, Link, Method, Route, Target};
 pub use opening::{Become, BecomeMethod, without_comments};
 pub use reach::{Reach, back_off};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::frame::{Frame, Library, definition};
+use super::frame::{Frame, Library, Verb, definition};
 use super::opening::{Become, BecomeMethod, Opening, Prompt, Signs, opening_text};
 use super::pipe::{Event, Input};
 use super::wire::{Kept, Remark, Reply, Stderr, Stdout, Tokens};
@@ -92,19 +92,29 @@ impl Shell {
         let mut frames = Vec::new();
         let mut ahead = Vec::new();
         let mut room = if user.is_none() { FIRST_LIMIT_BYTES } else { 0 };
-        for frame in first {
-            let new: Vec<&'static Library> =
-                frame.libraries.iter().copied().filter(|library| libraries.iter().all(|known| known.name != library.name)).collect();
-            let line = frame.line();
-            let size = line.len() + 1 + new.iter().map(|library| library.text.len()).sum::<usize>();
+        let mut rest = first;
+        while let Some(frame) = rest.first() {
+            // Those that are worked off together travel together.
+            let count = if let Verb::Together { count, .. } = frame.verb { count + 1 } else { 1 };
+            let Some((some, after)) = rest.split_at_checked(count) else { break };
+            rest = after;
+            let mut new: Vec<&'static Library> = Vec::new();
+            let mut lines = Vec::new();
+            for frame in some {
+                let is_new = |library: &&'static Library| libraries.iter().chain(&new).all(|known| known.name != library.name);
+                let more: Vec<&'static Library> = frame.libraries.iter().copied().filter(is_new).collect();
+                new.extend(more);
+                lines.extend_from_slice(&frame.line());
+                lines.push(b'\n');
+            }
+            let size = lines.len() + new.iter().map(|library| library.text.len()).sum::<usize>();
             if size > room {
                 break;
             }
             room -= size;
             libraries.extend(new);
-            frames.extend_from_slice(&line);
-            frames.push(b'\n');
-            ahead.push(frame.clone());
+            frames.extend_from_slice(&lines);
+            ahead.extend_from_slice(some);
         }
         let text = opening_text(&tokens.public, &libraries, &frames);
         let opening = Opening::new(&text, user, &random_word(), link.command_limit_bytes());

@@ -2,8 +2,8 @@
 # shellcheck disable=SC2154 # n comes from core
 # small: the helpers that every library may use, in the open shell and in a task's own shell.
 
-# Prints a string on one line: backslash doubled, newline as \n.
-core_esc() {
+# core_escape TEXT → _out: on one line: backslash doubled, newline as \n.
+core_escape() {
   _in=$1 _out=
   while :; do
     case $_in in
@@ -19,7 +19,13 @@ core_esc() {
       *) break ;;
     esac
   done
-  printf '%s' "$_out$_in"
+  _out=$_out$_in
+}
+
+# Prints it so.
+core_esc() {
+  core_escape "$1"
+  printf '%s' "$_out"
 }
 
 # Why a change failed, in one sentence; what a tool said about it may stand around it.

@@ -56,6 +56,36 @@ impl Script {
         self
     }
 
+    /// The words of a script that is one plain call, quotes taken away; `"$HOME"` stays as it is. `None`: it is more than that.
+    pub fn words(&self) -> Option<Vec<Vec<u8>>> {
+        let mut words = Vec::new();
+        let mut word: Option<Vec<u8>> = None;
+        let mut rest = self.0.as_slice();
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            match byte {
+                b' ' => words.extend(word.take()),
+                b'\'' => {
+                    let end = rest.iter().position(|&byte| byte == b'\'')?;
+                    word.get_or_insert_default().extend_from_slice(&rest[..end]);
+                    rest = &rest[end + 1..];
+                }
+                b'\\' => {
+                    rest = rest.strip_prefix(b"'")?;
+                    word.get_or_insert_default().push(b'\'');
+                }
+                b'"' => {
+                    rest = rest.strip_prefix(br#"$HOME""#)?;
+                    word.get_or_insert_default().extend_from_slice(b"$HOME");
+                }
+                _ if byte.is_ascii_alphanumeric() || b"_-./:?".contains(&byte) => word.get_or_insert_default().push(byte),
+                _ => return None,
+            }
+        }
+        words.extend(word);
+        Some(words)
+    }
+
     fn append(&mut self, text: &[u8]) {
         self.0.extend_from_slice(text);
     }
@@ -284,6 +314,17 @@ mod tests {
     fn every_value_is_one_word() {
         assert_eq!(sh!("test -f {} || exit {}", "a b'c", 3_u32).to_string(), r"test -f 'a b'\''c' || exit 3");
         assert_eq!(sh!("x=${y}; {}", Script::raw("true")).to_string(), "x=${y}; true");
+    }
+
+    #[test]
+    fn one_plain_call_has_words() {
+        let words = |script: Script| script.words().map(|words| words.into_iter().map(|word| String::from_utf8(word).expect("text")).collect::<Vec<_>>());
+        let call = sh!("file_look {} nofollow ? {}", format!("{HOME_MARK}/it's"), 0_u32);
+        assert_eq!(words(call), Some(vec!["file_look".into(), "$HOME/it's".into(), "nofollow".into(), "?".into(), "0".into()]));
+        assert_eq!(words(sh!("a {}", "; b\n")), Some(vec!["a".into(), "; b\n".into()]));
+        for more in ["a; b", "a\nb", "a && b", "a $b", "a `b`", "a >b", "(a)", "a \"b\""] {
+            assert_eq!(words(Script::raw(more)), None, "{more}");
+        }
     }
 
     #[test]

@@ -21,9 +21,13 @@ fn least() -> usize {
 fn a_converged_playbook_of_any_length_takes_no_more_round_trips_than_one_question() {
     let fleet = one();
     assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["changed"], 50);
-    let before = fleet.host("alpha").turns();
-    assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["ok"], 50);
-    let turns = fleet.host("alpha").turns() - before;
+    // As below, the least of a few runs is what the protocol needs.
+    let turns = (0..3).map(|_| {
+        let before = fleet.host("alpha").turns();
+        assert_eq!(apply(&fleet, &many(50), &[]).document["totals"]["ok"], 50);
+        fleet.host("alpha").turns() - before
+    });
+    let turns = turns.min().expect("three runs");
     // A goodbye may or may not cross an acknowledgement.
     assert!(turns <= least() + 1, "{turns} turns");
 }
@@ -39,6 +43,62 @@ fn a_first_run_of_independent_changes_takes_two_round_trips_more() {
     });
     let turns = turns.min().expect("three runs");
     assert!(turns <= least() + 3, "{turns} turns");
+}
+
+#[test]
+fn edits_of_one_file_are_written_once_and_told_of_one_by_one() {
+    let fleet = one();
+    let home = fleet.host("alpha").home.clone();
+    std::fs::write(home.join("conf"), "a = 0\nb = 0\nc = 0\n").expect("a file");
+    let mut text = String::from("hosts = 'all'\n");
+    for key in ["a", "b", "c"] {
+        text.push_str(&format!("[[task]]\nname = '{key}'\nlineinfile = {{ path = '~/conf', regexp = '^{key} ', line = '{key} = 1' }}\n"));
+        if key == "b" {
+            text.push_str("notify = 'tell'\n");
+        }
+    }
+    text.push_str("[[handler]]\nname = 'tell'\nshell = { cmd = 'echo told >>~/told', always = true }\n");
+    let ran = apply(&fleet, &text, &[]);
+    assert_eq!(ran.exit, 0, "{} {}", ran.document, ran.stderr);
+    let steps = ran.document["hosts"]["alpha"]["steps"].as_array().expect("steps").clone();
+    for (step, key) in steps.iter().zip(["a", "b", "c"]) {
+        assert_eq!((&step["task"], &step["outcome"]), (&key.into(), &"changed".into()), "{step}");
+        let diff = step["diff"].as_str().expect("a diff");
+        let changed: Vec<&str> = diff.lines().filter(|line| line.starts_with(['-', '+']) && !line.starts_with("---") && !line.starts_with("+++")).collect();
+        assert_eq!(changed, [format!("-{key} = 0"), format!("+{key} = 1")], "{diff}");
+    }
+    assert_eq!(std::fs::read_to_string(home.join("conf")).expect("the file"), "a = 1\nb = 1\nc = 1\n");
+    assert_eq!(std::fs::read_to_string(home.join("told")).expect("told"), "told\n");
+    let state = home.join(".local/state/mutate");
+    let contents = || std::fs::read_dir(state.join("store")).expect("the store").flatten().filter(|entry| entry.file_name().len() == 64).count();
+    assert_eq!(contents(), 1, "it was written once, so one content was kept");
+    assert_eq!(apply(&fleet, &text, &[]).document["totals"]["ok"], 3);
+    let run = ran.document["run"].as_str().expect("a run").to_owned();
+    // A handler that has told cannot be taken back; what is in files can.
+    std::fs::remove_file(home.join("told")).expect("a file");
+    let output = mutate(&fleet, &["rollback", &run, "--yes"]).output().expect("the program runs");
+    assert_eq!(std::fs::read_to_string(home.join("conf")).expect("the file"), "a = 0\nb = 0\nc = 0\n", "{}", String::from_utf8_lossy(&output.stdout));
+    let output = mutate(&fleet, &["rollback", "--yes"]).output().expect("the program runs");
+    assert_eq!(std::fs::read_to_string(home.join("conf")).expect("the file"), "a = 1\nb = 1\nc = 1\n", "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn what_is_made_together_is_told_of_one_by_one() {
+    let fleet = one();
+    let home = fleet.host("alpha").home.clone();
+    std::fs::write(home.join("in-the-way"), "").expect("a file");
+    let mut text = many(3);
+    text.push_str("[[task]]\ncopy = { content = 'x', dest = '~/in-the-way/file' }\n[[task]]\ncopy = { content = 'x', dest = '~/never' }\n");
+    let ran = apply(&fleet, &text, &[]);
+    let outcomes: Vec<&str> = ran.document["hosts"]["alpha"]["steps"].as_array().expect("steps").iter().map(|step| step["outcome"].as_str().expect("an outcome")).collect();
+    assert_eq!(outcomes, ["changed", "changed", "changed", "failed"], "{}", ran.document);
+    assert_eq!((ran.exit, home.join("file-2").exists(), home.join("never").exists()), (4, true, false));
+    // A folder that has come to be a file just before.
+    let text = "hosts = 'all'\n[[task]]\nfile = { path = '~/d', state = 'directory' }\n[[task]]\nshell = { cmd = 'chmod 0500 ~/d', always = true }\n[[task]]\ncopy = { content = 'x', dest = '~/a' }\n[[task]]\nfile = { path = '~/l', src = 'a', state = 'link' }\n[[task]]\nfile = { path = '~/file-1', mode = '0600' }\n[[task]]\nfile = { path = '~/file-2', mode = '0600' }\n";
+    let ran = apply(&fleet, text, &[]);
+    assert_eq!((ran.exit, &ran.document["totals"]["changed"]), (0, &6.into()), "{}", ran.document);
+    let left: Vec<_> = std::fs::read_dir(&home).expect("a folder").flatten().map(|entry| entry.file_name()).filter(|name| name.to_string_lossy().starts_with(".mutate")).collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]

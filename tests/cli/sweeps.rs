@@ -315,6 +315,15 @@ fn short_playbook() -> String {
         text.push_str(&format!("[[task]]\nshell = {{ cmd = 'echo {{{{ round }}}} >>count{number}; touch done{number}-{{{{ round }}}}', creates = '~/done{number}-{{{{ round }}}}' }}\n"));
         text.push_str(&format!("[[task]]\nlineinfile = {{ path = '~/lines{number}', regexp = '^v=', line = 'v={{{{ round }}}}', create = true }}\n"));
     }
+    // These are made together.
+    for number in 2..4 {
+        text.push_str(&format!("[[task]]\ncopy = {{ content = \"{}{{{{ round }}}}\n\", dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n", "0123456789".repeat(300)));
+    }
+    text.push_str("[[task]]\nfile = { path = '~/l{{ round }}', state = 'link', src = 'file2' }\n");
+    // And these are one change of one file.
+    for key in ["a", "b"] {
+        text.push_str(&format!("[[task]]\nlineinfile = {{ path = '~/pair', regexp = '^{key}=', line = '{key}={{{{ round }}}}', create = true }}\n"));
+    }
     text.push_str("[[task]]\nfile = { path = '~/d/{{ round }}', state = 'directory' }\n[[handler]]\nname = 'tell'\nshell = { cmd = 'echo {{ round }} >>told', always = true }\n");
     text
 }

@@ -16,12 +16,6 @@
 # Status of an apply function: 0 done · 1 failed, nothing changed · 4 somebody changed the path meanwhile, nothing
 # changed · 5 the validator refused, the old is in place · 6 the new is in place but something after that failed.
 
-# file__quote TEXT → _r: TEXT as one word of shell code.
-file__quote() {
-  file__swap "$1" "'" "'\\''"
-  _r="'$_r'"
-}
-
 # file__single PATH → _r: PATH without doubled slashes.
 file__single() {
   _r=$1

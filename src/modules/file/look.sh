@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# shellcheck disable=SC2034,SC2154,SC2016 # some variables are for file_change; $n comes from core; texts for other shells
+# shellcheck disable=SC2034,SC2119,SC2120,SC2154,SC2016 # set -- has words of its own; some variables are for file_change; $n comes from core; texts for other shells
 # file_look: questions about what is at a path. Nothing here changes anything.
 #
 # Modules that deal with files (file, copy, template, lineinfile, …) ask with `file_look`, `file_hard_look` and
@@ -9,9 +9,141 @@
 # - Paths are absolute, without `.` and `..` parts and without a trailing slash.
 # - Numbers are cheap, processes are not: one `stat` tells all about a path, modes are worked out with arithmetic.
 #
-# Needs from core: $n (newline), core_esc, core_die.
+# Needs from core: $n (newline), $t (tab), core_esc, core_die; for questions that are asked together, what its T says.
 # Names that begin with `file__` are for these two libraries alone. They answer in variables, because `$( )` costs a
 # process.
+
+# What questions that are worked off together share:
+#   file_phase   `wish`: a question only says what it is going to look at · `told`: it answers in `a`, without a process
+#                · `ahead`, `swap`, `kept`: see together.sh · empty: as usual
+#   file_path_NO, file_hash_NO   what question NO looks at, and hashes · file_stat_NO, file_sha_NO   what that has found
+#   file_here    the path of the question that is being answered, for which file_stat and file_sha hold that
+# Nothing is looked for in a long text: a shell takes the square of its length for that.
+file_phase='' file_here='' file_stat='' file_sha=''
+
+# file__tell TEXT: a line of the answer.
+file__tell() {
+  case $file_phase in
+    told) a=$a$1$n ;;
+    *) printf '%s\n' "$1" ;;
+  esac
+}
+
+# file__quote TEXT → _r: TEXT as one word of shell code.
+file__quote() {
+  file__swap "$1" "'" "'\\''"
+  _r="'$_r'"
+}
+
+# file__wishes NO PROBE: what the question looks at. Status 1: such a name cannot be looked up along with others.
+file__wishes() {
+  file_no=$1
+  eval "file_path_$1='' file_hash_$1='' file_stat_$1='' file_sha_$1=''"
+  file_phase=wish
+  eval "$2" </dev/null
+  set -- $?
+  file_phase=''
+  return "$1"
+}
+
+# file__wish PATH FOLLOW WANT_SHA: file_look in the phase `wish`.
+file__wish() {
+  case $1 in *"$n"* | *"$t"*) return 1 ;; esac
+  if [ -L "$1" ]; then
+    [ "$2" != follow ] || return 0
+  elif [ ! -e "$1" ]; then
+    return 0
+  fi
+  eval "file_path_$file_no=\$1"
+  if [ "$3" != - ] && [ ! -L "$1" ] && [ -f "$1" ]; then eval "file_hash_$file_no=\$1"; fi
+}
+
+# file__gather COUNT: asks one process for all paths, and one for all hashes. What it does not learn, each question finds out
+# by itself.
+file__gather() {
+  file__all path "$1" stat -c '%f %u %g %h %s %d %i %Y %U:%G:%N/' && file__share path stat "$1"
+  ! command -v sha256sum >/dev/null 2>&1 || { file__all hash "$1" sha256sum && file__share hash sha "$1"; }
+  return 0
+}
+
+# file__all KIND COUNT COMMAND… → _g: what the command says of all file_KIND_NO. Status 1: there is none.
+file__all() {
+  _kind_of=$1 _last_no=$2 _no=0
+  shift 2
+  set -- "$@" --
+  _words=$#
+  while [ "$_no" -lt "$_last_no" ]; do
+    _no=$((_no + 1))
+    eval "_one=\$file_${_kind_of}_$_no"
+    [ -z "$_one" ] || set -- "$@" "$_one"
+  done
+  [ "$#" -gt "$_words" ] || return 1
+  _g=$(QUOTING_STYLE=literal; export QUOTING_STYLE; "$@" 2>/dev/null)
+  return 0
+}
+
+# file__share KIND INTO COUNT: gives each path its line of _g. Where there is not one for each, in order, none is given.
+file__share() {
+  _kind_of=$1 _into=$2 _last_no=$3 _no=0
+  IFS=$n
+  # shellcheck disable=SC2086 # lines
+  set -- $_g
+  IFS=" $t$n"
+  while [ "$_no" -lt "$_last_no" ]; do
+    _no=$((_no + 1))
+    eval "_one=\$file_${_kind_of}_$_no"
+    [ -n "$_one" ] || continue
+    # Both name the path last; one that had to be escaped is asked for by itself.
+    case ${1-} in
+      *" $_one" | *:"$_one/" | *:"$_one -> "*/ | *:"'$_one'/" | *:"'$_one' -> "*/) eval "file_${_into}_$_no=\$1" ;;
+      *) break ;;
+    esac
+    shift
+    _one=''
+  done
+  if [ -z "$_one" ] && [ "$#" = 0 ]; then return 0; fi
+  while [ "$_no" -gt 0 ]; do
+    eval "file_${_into}_$_no=''"
+    _no=$((_no - 1))
+  done
+}
+
+# file__here NO: what has been gathered for a question holds from now on; without NO, nothing does.
+file__here() {
+  file_here='' file_stat='' file_sha=''
+  [ "$#" = 0 ] || eval "file_here=\$file_path_$1 file_stat=\$file_stat_$1 file_sha=\$file_sha_$1"
+}
+
+# file__answer NO PROBE → a and s, from what has been gathered where that is enough.
+file__answer() {
+  file__here "$1"
+  a='' file_phase=told
+  eval "$2" </dev/null >/dev/null
+  s=$?
+  file_phase=''
+  file__here
+  # What ends a question with a sentence has printed it.
+  [ "$s" = 0 ] || core_ask "$2"
+}
+
+# file_questions COUNT: questions that are file_look alone, with one `stat` and one `sha256sum`.
+file_questions() {
+  _ask=0
+  while [ "$_ask" -lt "$1" ]; do
+    _ask=$((_ask + 1))
+    eval "_probe=\$q3_$_ask"
+    file__wishes "$_ask" "$_probe" || eval "file_path_$_ask='' file_hash_$_ask=''"
+  done
+  file__gather "$1"
+  _ask=0
+  while [ "$_ask" -lt "$1" ]; do
+    _ask=$((_ask + 1))
+    eval "_seq=\$q2_$_ask _probe=\$q3_$_ask"
+    file__answer "$_ask" "$_probe"
+    eval "a_$_seq=\$a s_$_seq=\$s"
+    core_reply a "$_seq"
+  done
+}
 
 # file__digits NUMBER → _mode: the permission bits of a raw mode as four octal digits.
 file__digits() {
@@ -24,7 +156,9 @@ file__digits() {
 # The last letter, `/`, keeps newlines at the end of a link's target from being cut off by `$( )`.
 file__stat() {
   _s_path=$1
-  if _s=$(QUOTING_STYLE=literal stat -c '%f %u %g %h %s %d %i %Y %U:%G:%N/' -- "$1" 2>/dev/null); then
+  if [ -n "$file_stat" ] && [ "$1" = "$file_here" ]; then
+    _s=$file_stat
+  elif _s=$(QUOTING_STYLE=literal stat -c '%f %u %g %h %s %d %i %Y %U:%G:%N/' -- "$1" 2>/dev/null); then
     :
   elif [ ! -e "$1" ] && [ ! -L "$1" ]; then
     return 1
@@ -95,6 +229,10 @@ file__stat_by_ls() {
 # From stdin, because GNU marks odd names in its output. A CRC (cksum) is no substitute: it would let a
 # half-written or tampered file pass as verified, so such a host is refused.
 file__sha() {
+  if [ -n "$file_sha" ] && [ "$1" = "$file_here" ]; then
+    _sha=${file_sha%% *}
+    return 0
+  fi
   if command -v sha256sum >/dev/null 2>&1; then
     _sha=$(sha256sum 2>/dev/null <"$1")
   elif command -v openssl >/dev/null 2>&1; then
@@ -167,6 +305,7 @@ file__real() {
 #   parent missing PATH   (escaped; after `absent`: the topmost folder that is missing)
 # Processes: absent 0, dir and link 1, file 2, content 1 more, following a link 2 more.
 file_look() {
+  case $file_phase in wish) file__wish "$@"; return ;; esac
   _l_path=$1 _l_at=
   if [ ! -e "$1" ] && [ ! -L "$1" ]; then
     file__look_absent "$1"
@@ -203,11 +342,16 @@ file_look() {
         esac
         if [ "$_sha" != "$3" ] && [ "$_size" -le "$4" ]; then _l_show=1; fi
       fi
-      printf '%s\n' "$_l_line $_links $_size $_sha" ;;
-    link) printf '%s\n' "$_l_line $(core_esc "$_target")" ;;
-    *) printf '%s\n' "$_l_line" ;;
+      file__tell "$_l_line $_links $_size $_sha" ;;
+    link)
+      core_escape "$_target"
+      file__tell "$_l_line $_out" ;;
+    *) file__tell "$_l_line" ;;
   esac
-  [ -z "$_l_at" ] || printf '%s\n' "at $(core_esc "$_l_path")"
+  if [ -n "$_l_at" ]; then
+    core_escape "$_l_path"
+    file__tell "at $_out"
+  fi
   [ -z "$_l_show" ] || file__show "$_l_path" "$3"
 }
 
@@ -222,13 +366,15 @@ file__show() {
     case $_l_text in *"$(printf '\0')"*) _l_nul=1 ;; esac
   fi
   if [ -z "$_l_nul" ]; then
-    printf 'content\n%s' "$_l_text"
+    case $file_phase in
+      told) a="${a}content$n$_l_text" ;;
+      *) printf 'content\n%s' "$_l_text" ;;
+    esac
   elif [ "$2" != '?' ]; then
-    printf 'content binary\n'
+    file__tell 'content binary'
   else
-    printf 'content hex\n'
-    od -An -v -t x1 <"$1" | tr -d ' \n'
-    printf '\n'
+    file__tell 'content hex'
+    file__tell "$(od -An -v -t x1 <"$1" | tr -d ' \n')"
   fi
 }
 
@@ -252,8 +398,11 @@ file__look_absent() {
     core_die "this user may not look into $(core_esc "$_a_have"); become may help"
     return 3
   fi
-  printf 'absent\n'
-  [ -z "$_a_missing" ] || printf '%s\n' "parent missing $(core_esc "$_a_missing")" >&2
+  file__tell absent
+  if [ -n "$_a_missing" ]; then
+    core_escape "$_a_missing"
+    printf '%s\n' "parent missing $_out" >&2
+  fi
 }
 
 # file_hard_look PATH SOURCE (probe): answer `same` or `different` (two names of one file?), or as file_look with

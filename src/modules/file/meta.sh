@@ -41,7 +41,13 @@ file__give() {
 # file_meta PATH MODE OWNER GROUP [private] (apply): set what is not `-`. A link gets its own owner; it has no mode.
 # `private` as in file_put: chmod follows links, so it gets a second name of the file that its owner cannot swap.
 # Processes: mode alone 2; with owner or group 3 or 4.
-file_meta() { (file__meta "$@"); }
+file_meta() {
+  case $file_phase in
+    ahead) file__meta_ahead "$@" ;;
+    swap) file__meta_swap "$@" ;;
+    *) (file__meta "$@") ;;
+  esac
+}
 
 file__meta() {
   _tmp='' _old='' _cell=''
@@ -95,7 +101,13 @@ file__meta_private() {
 # file_dir PATH MODE OWNER GROUP (apply): make the folder. Missing folders above it get 0755 and the present user, the
 # last one gets what is asked for (`-`: 0755, present user). One that is there gets what is asked for.
 # Processes: mkdir, sync; one mkdir more for parents, chown and chmod where asked.
-file_dir() { (file__make_dir "$@"); }
+file_dir() {
+  case $file_phase in
+    ahead) file__dir_ahead "$@" ;;
+    swap) file__dir_swap "$@" ;;
+    *) (file__make_dir "$@") ;;
+  esac
+}
 
 file__make_dir() {
   _tmp='' _old=''
@@ -131,11 +143,16 @@ file__make_dir() {
   file__sync "$1" "$_folder" "$_dir" || { file__why "$1"; file__stop 6 "$_why"; }
 }
 
+# Folders that changes which share what they do are going to make; see together.sh.
+share_new=$n
+
 # file__top PATH → _top: the topmost part of PATH that is missing.
 file__top() {
   _top=$1
   file__dir "$1"
   while [ ! -e "$_dir" ] && [ ! -L "$_dir" ]; do
+    # One that is going to be made before.
+    case $share_new in *"$n$_dir$n"*) return ;; esac
     _top=$_dir
     file__dir "$_top"
   done
@@ -165,7 +182,13 @@ file_dir_back() {
 
 # file_link PATH TARGET FORCE (apply): make PATH a symbolic link to TARGET. FORCE `-`: replace nothing but another
 # link; `force`: replace a file, fifo or socket too. A folder is never replaced. Processes: 2 new, 3 replacing.
-file_link() { (file__make_link sym "$@"); }
+file_link() {
+  case $file_phase in
+    ahead) file__link_ahead "$@" ;;
+    swap) file__link_swap "$@" ;;
+    *) (file__make_link sym "$@") ;;
+  esac
+}
 
 # file_hard PATH SOURCE FORCE (apply): make PATH another name of the file SOURCE. As file_link.
 file_hard() {

@@ -28,7 +28,7 @@ pub use put::{Existing, INLINE_BYTES, Put, Source, check_parent, folder_of, uplo
 /// Questions about a path.
 pub static LOOK: Library = Library { name: "file_look", text: include_str!("look.sh") };
 /// Changes of what is at a path, and the store of what was there. Uses functions of [`LOOK`].
-pub static CHANGE: Library = Library { name: "file_change", text: concat!(include_str!("change.sh"), include_str!("put.sh"), include_str!("meta.sh"), include_str!("store.sh")) };
+pub static CHANGE: Library = Library { name: "file_change", text: concat!(include_str!("change.sh"), include_str!("put.sh"), include_str!("meta.sh"), include_str!("store.sh"), include_str!("together.sh")) };
 
 /// Mode of a new folder for which none is asked.
 pub const NEW_FOLDER: u32 = 0o755;

@@ -106,6 +106,9 @@ impl Put<'_> {
         if !properties.is_empty() {
             change.diff.push_str(&diff::properties(self.path, &properties));
         }
+        if !is_new && properties.is_empty() {
+            change.leaves = self.leaves(answer, source);
+        }
         change.again = Some(super::kept_as_file(place));
         if !is_new {
             change.keep = sh!("file_keep {}", place);
@@ -175,6 +178,26 @@ impl Put<'_> {
         let script = sh!("file_put {} nofollow {} {} {} {} - {} {}", place, sha256, mode, owner, group, validate, from);
         // A command of the user's may hang.
         Action { script, group: self.validate.is_some(), upload, ..Action::default() }
+    }
+
+    /// The next answer, where it is the present one with other content.
+    fn leaves(&self, answer: &Answer, source: &Source) -> Option<Vec<u8>> {
+        let Source::Controller(content) = source else { return None };
+        let is_known = self.existing == Existing::Edited && self.validate.is_none() && self.before == Pattern::default();
+        if !is_known || content.bytes.len() > INLINE_BYTES || content.bytes.contains(&0) {
+            return None;
+        }
+        let end = answer.stdout.iter().position(|&byte| byte == b'\n')?;
+        let shown = answer.stdout.windows(9).position(|part| part == b"\ncontent\n")? + 1;
+        let head = String::from_utf8(answer.stdout[..end].to_vec()).ok()?;
+        // MODE UID GID OWNER GROUP LINKS SIZE SHA
+        let (head, _) = head.rsplit_once(' ')?;
+        let (head, _) = head.rsplit_once(' ')?;
+        let mut next = format!("{head} {} {}", content.bytes.len(), content.sha256).into_bytes();
+        next.extend_from_slice(&answer.stdout[end..shown]);
+        next.extend_from_slice(b"content\n");
+        next.extend_from_slice(&content.bytes);
+        Some(next)
     }
 
     fn difference(&self, look: &Look, source: &Source) -> String {

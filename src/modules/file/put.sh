@@ -22,7 +22,13 @@
 #                  `upload PATH`: a temporary that already lies in the same folder; consumed, also on failure
 #                  `from PATH`: a file on this host, copied
 # Statuses: see the top. Nothing on stdout. Processes for a small new file: 4 to 6, for a replaced one: 7 (GNU).
-file_put() { (file__put "$@"); }
+file_put() {
+  case $file_phase in
+    ahead) file__put_ahead "$@" ;;
+    swap) file__put_swap "$@" ;;
+    *) (file__put "$@") ;;
+  esac
+}
 
 file__put() {
   _path=$1 _follow=$2 _want=$3 _newmode=$4 _newowner=$5 _newgroup=$6 _flags=,$7, _check=$8 _from=$9

@@ -45,7 +45,12 @@ file__id() {
 
 # file_keep PATH (apply): put what is at PATH into the store, durably, and print its record. A folder: its own
 # metadata only. Processes: absent 0, link 1, folder 1, file 6 (GNU).
-file_keep() { (file__keep "$@"); }
+file_keep() {
+  case $file_phase in
+    kept) file__keep "$@" ;;
+    *) (file__keep "$@") ;;
+  esac
+}
 
 file__keep() {
   _tmp='' _old=''
@@ -107,7 +112,8 @@ file__keep() {
 # file_keep_way PATH (apply): print the record of what is missing of PATH, before file_dir makes it.
 file_keep_way() {
   file__top "$1"
-  printf '%s\n' "way $(core_esc "$_top")"
+  core_escape "$_top"
+  file__tell "way $_out"
 }
 
 # file_keep_tree PATH (apply): as file_keep, a folder with all that is in it. Not across file systems.
