@@ -94,3 +94,35 @@ fn service() {
 fn unmanaged() {
     in_every_shell("unmanaged", &["src/engine/unmanaged.sh"]);
 }
+
+/// All libraries of a host are in one shell: a name that is given twice would be another function from then on.
+#[test]
+fn no_function_is_defined_twice() {
+    fn scripts(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                scripts(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "sh") {
+                found.push(path);
+            }
+        }
+    }
+    let mut files = Vec::new();
+    scripts(&root().join("src"), &mut files);
+    assert!(files.len() > 20, "{files:?}");
+    let mut defined: std::collections::BTreeMap<String, PathBuf> = std::collections::BTreeMap::new();
+    for file in files {
+        // These are one of a kind each, and never together.
+        if file.to_string_lossy().contains("described") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&file).expect("a script");
+        for name in text.lines().filter_map(|line| line.split_once("() ").map(|(name, _)| name)) {
+            if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+                let before = defined.insert(name.to_owned(), file.clone());
+                assert!(before.is_none(), "{name} is in {} and in {}", before.expect("a file").display(), file.display());
+            }
+        }
+    }
+}

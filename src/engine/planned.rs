@@ -137,7 +137,7 @@ impl Applying {
             let user = first.pin.record.user.clone();
             if let Some((path, content)) = &deed.upload {
                 self.walker.announce_upload(&user, &path.0).await?;
-                let upload = Upload { path: path.0.clone(), content: Arc::new(Content::new(content.0.clone())) };
+                let upload = Upload { path: path.0.clone(), content: Arc::new(Content::new(content.0.clone())), old: None };
                 let limit = Duration::from_secs(first.pin.record.limit_seconds);
                 match self.walker.upload(&user, &upload, limit).await {
                     Ok(_) => {}

@@ -329,7 +329,17 @@ impl Walker {
     async fn send_bytes(&self, user: &UserKey, upload: &crate::module::Upload, limit: Duration) -> Result<(), HostFailure> {
         let Some(link) = &self.link else { return Err(HostFailure::Lost("not connected".into())) };
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
-        let sending = crate::remote::upload(link, other.as_ref(), &upload.path, &upload.content.bytes, stopping(self.stop.clone()));
+        let content = Arc::clone(&upload.content);
+        let sending = async {
+            let stop = std::pin::pin!(stopping(self.stop.clone()));
+            let Some(old) = &upload.old else {
+                return crate::remote::upload(link, other.as_ref(), &upload.path, &content.bytes, stop).await;
+            };
+            let shared = Arc::clone(&content);
+            let _worked_out = tokio::task::spawn_blocking(move || shared.blocks().len()).await;
+            let compared = crate::remote::Compared { bytes: &content.bytes, sha256: &content.sha256, block_bytes: content.block_bytes(), blocks: content.blocks() };
+            crate::remote::upload_over(link, other.as_ref(), &upload.path, compared, old, stop).await
+        };
         match tokio::time::timeout(limit, sending).await {
             Ok(sent) => sent,
             Err(_) => Err(HostFailure::Upload(format!("the content was not there within {} s", limit.as_secs()))),

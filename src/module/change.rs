@@ -124,6 +124,8 @@ pub struct Upload {
     /// Absolute path of the temporary file.
     pub path: Vec<u8>,
     pub content: Arc<Content>,
+    /// A file there that may hold most of it already.
+    pub old: Option<Vec<u8>>,
 }
 
 /// How a change counts once it has been made.

@@ -13,7 +13,7 @@ mod registry;
 pub mod testing;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -112,23 +112,50 @@ pub enum WantedKind {
 }
 
 /// The bytes of a file on the controller, shared by all hosts that get the same ones.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Content {
     pub bytes: Vec<u8>,
     /// SHA-256 in hexadecimal.
     pub sha256: String,
+    blocks: OnceLock<Vec<String>>,
 }
+
+/// What is compared of a large file, at the least; a file has at most [`HIGHEST_BLOCKS`] of them.
+const BLOCK_BYTES: usize = 4 << 20;
+const HIGHEST_BLOCKS: usize = 1024;
 
 impl Content {
     pub fn new(bytes: Vec<u8>) -> Self {
-        use sha2::Digest as _;
-        let sha256 = sha2::Sha256::digest(&bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _infallible = write!(text, "{byte:02x}");
-            text
-        });
-        Self { bytes, sha256 }
+        let sha256 = sha256(&bytes);
+        Self { bytes, sha256, blocks: OnceLock::new() }
     }
+
+    /// How long the blocks are in which it is compared with what is on a host.
+    pub fn block_bytes(&self) -> usize {
+        (self.bytes.len() / HIGHEST_BLOCKS).next_power_of_two().max(BLOCK_BYTES)
+    }
+
+    /// The SHA-256 of each block, the last of which may be shorter. Worked out once; takes as long as reading it all.
+    pub fn blocks(&self) -> &[String] {
+        self.blocks.get_or_init(|| self.bytes.chunks(self.block_bytes()).map(sha256).collect())
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
+}
+
+impl Eq for Content {}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    use std::fmt::Write as _;
+    sha2::Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
+        let _infallible = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// What was found on the controller for a [`Wanted`].

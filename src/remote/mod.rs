@@ -26,4 +26,4 @@ pub use opening::{Become, BecomeMethod, without_comments};
 pub use reach::{Reach, back_off};
 pub use shell::{Listener, Pending, Shell};
 pub use ssh::{Agent, Algorithms, Alive, Identity, Keyring, KnownHosts, Stage, Trail, add_host_keys, agent_has, fingerprint, host_key_line, host_key_of, learn_host_key, usual_keys};
-pub use upload::upload;
+pub use upload::{Compared, upload, upload_over};

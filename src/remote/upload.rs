@@ -1,10 +1,17 @@
 //! Bytes for a temporary file on a host, over a channel of their own.
 
+use std::fmt::Write as _;
+
 use super::opening::Become;
+use super::pipe::Event;
 use super::transfer::{STALL_LIMIT, said, start};
 use super::{HostFailure, Link};
 
 const CHUNK_BYTES: usize = 256 << 10;
+/// The list of what is there and what is sent travels in a command line.
+const PLAN_BYTES: usize = 16 << 10;
+/// A line of `sha256sum`.
+const HASH_LINE_BYTES: usize = 80;
 
 /// Writes bytes to a path that does not exist yet, for its owner alone. The caller moves the file to its place. When
 /// `stop` ends first, nothing more is sent, and the host removes what it has.
@@ -15,9 +22,90 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
     const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
-    let (mut input, mut events) = start(link, user, RECEIVE, path, &bytes.len().to_string()).await?;
+    send(link, user, (RECEIVE, path, &bytes.len().to_string()), &[bytes], stop).await
+}
+
+/// What is known of content that is to be compared with a file on the host.
+pub struct Compared<'a> {
+    pub bytes: &'a [u8],
+    /// Of all of it, in hexadecimal.
+    pub sha256: &'a str,
+    pub block_bytes: usize,
+    /// Of each block, the last of which may be shorter.
+    pub blocks: &'a [String],
+}
+
+/// As [`upload`], but of what the file `old` holds already in the same place, nothing is sent. What the host cannot compare, or
+/// what does not come out right there, is sent as a whole.
+///
+/// # Errors
+/// As [`upload`].
+pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], content: Compared<'_>, old: &[u8], mut stop: impl Future<Output = ()> + Unpin) -> Result<(), HostFailure> {
+    // As above; then what is there and what is sent, in turns. Whatever has no `head` that takes exactly so many bytes gives another hash.
+    const ASSEMBLE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;l=$2;s=$3;b=$4;o=$(printf %bx "$5");o=${o%x};shift 5;{ while [ $# -gt 0 ];do case $1 in o)dd if="$o" bs="$b" skip="$2" count="$3" 2>/dev/null||break;shift 3;;*)head -c "$2"||break;shift 2;;esac;done >"$f"&&[ "$(wc -c <"$f")" -eq "$l" ]&&[ "$(sha256sum <"$f")" = "$s  -" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+    let there = tokio::select! {
+        there = blocks(link, user, old, &content) => there,
+        () = &mut stop => return Err(HostFailure::Interrupted),
+    };
+    if let Some((plan, parts)) = plan(&content, &there) {
+        let mut word = format!("{} {} {} '", content.bytes.len(), content.sha256, content.block_bytes);
+        for &byte in old {
+            let _infallible = write!(word, "\\0{byte:03o}");
+        }
+        let _infallible = write!(word, "'{plan}");
+        match send(link, user, (ASSEMBLE, path, &word), &parts, &mut stop).await {
+            Err(HostFailure::Upload(_)) => {}
+            sent => return sent,
+        }
+    }
+    upload(link, user, path, content.bytes, stop).await
+}
+
+/// The SHA-256 of each block of a file on the host; none where it has no tool for that.
+async fn blocks(link: &Link, user: Option<&Become>, path: &[u8], content: &Compared<'_>) -> Vec<String> {
+    // Only GNU has the filter.
+    const HASH: &str = r#"printf %s "$1" >&2;shift;f=$(printf %bx "$1");f=${f%x};[ -f "$f" ]&&exec split -a 6 -b "$2" --filter=sha256sum "$f" 2>/dev/null"#;
+    let Ok((mut input, mut events)) = start(link, user, HASH, path, &content.block_bytes.to_string()).await else { return Vec::new() };
+    let limit = (content.blocks.len() + 2) * HASH_LINE_BYTES;
+    let mut text = Vec::new();
+    loop {
+        match tokio::time::timeout(STALL_LIMIT, events.recv()).await {
+            Ok(Some(Event::Stdout(more))) if text.len() <= limit => text.extend(more),
+            Ok(Some(Event::Stderr(_))) => {}
+            _ => break,
+        }
+    }
+    input.close().await;
+    let text = String::from_utf8_lossy(&text);
+    text.lines().map_while(|line| line.strip_suffix("  -")).map(str::to_owned).collect()
+}
+
+/// What is taken of the old file, in words for the script, and what is sent. `None`: it is not worth it.
+fn plan<'a>(content: &Compared<'a>, there: &[String]) -> Option<(String, Vec<&'a [u8]>)> {
+    let (mut words, mut parts, mut sent) = (String::new(), Vec::new(), 0);
+    let same: Vec<bool> = content.blocks.iter().enumerate().map(|(at, block)| there.get(at) == Some(block)).collect();
+    let mut end = 0;
+    for run in same.chunk_by(|one, next| one == next) {
+        let start = end;
+        end += run.len();
+        if run[0] {
+            let _infallible = write!(words, " o {start} {}", run.len());
+        } else {
+            let part = &content.bytes[start * content.block_bytes..content.bytes.len().min(end * content.block_bytes)];
+            let _infallible = write!(words, " n {}", part.len());
+            sent += part.len();
+            parts.push(part);
+        }
+    }
+    (sent * 2 < content.bytes.len() && words.len() < PLAN_BYTES).then_some((words, parts))
+}
+
+/// Starts a script on the host with a path and more words, and sends it the parts.
+async fn send(link: &Link, user: Option<&Become>, script: (&str, &[u8], &str), parts: &[&[u8]], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
+    let (script, path, word) = script;
+    let (mut input, mut events) = start(link, user, script, path, word).await?;
     let sending = async {
-        for chunk in bytes.chunks(CHUNK_BYTES) {
+        for chunk in parts.iter().flat_map(|part| part.chunks(CHUNK_BYTES)) {
             input.write(chunk).await?;
         }
         input.finish().await;
@@ -77,5 +165,27 @@ async fn both(
     tokio::select! {
         sent = &mut sending => tokio::time::timeout(STALL_LIMIT, receiving).await.ok().map(|()| sent),
         () = &mut receiving => Some(Err(HostFailure::Lost("the host ended an upload early".into()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        let names = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
+        let planned = |mine: &str, there: &str| {
+            let blocks = names(mine);
+            let text = "0123456789";
+            let content = Compared { bytes: text.as_bytes(), sha256: "", block_bytes: 2, blocks: &blocks };
+            plan(&content, &names(there)).map(|(words, parts)| (words, String::from_utf8(parts.concat()).expect("text")))
+        };
+        assert_eq!(planned("abcde", "abcde"), Some((" o 0 5".into(), String::new())));
+        assert_eq!(planned("abcde", "axcdy"), Some((" o 0 1 n 2 o 2 2 n 2".into(), "2389".into())));
+        assert_eq!(planned("abcde", "abc"), Some((" o 0 3 n 4".into(), "6789".into())), "it has grown");
+        assert_eq!(planned("abcde", "abcdeff"), Some((" o 0 5".into(), String::new())), "it was longer");
+        assert_eq!(planned("abcde", "xxxde"), None, "most of it is sent anyway");
+        assert_eq!(planned("abcde", ""), None);
     }
 }

@@ -125,6 +125,36 @@ fn large_content_travels_over_a_channel_of_its_own() {
 }
 
 #[test]
+fn of_a_large_file_only_what_has_changed_is_sent() {
+    let fleet = one();
+    let mut large: Vec<u8> = (0..24_u32 << 20).map(|at| u8::try_from((at.wrapping_mul(2_654_435_761) >> 13) & 0xff).expect("a byte")).collect();
+    std::fs::create_dir_all(fleet.folder.path().join("files")).expect("a folder");
+    let source = fleet.folder.path().join("files/large.bin");
+    std::fs::write(&source, &large).expect("a file");
+    let playbook = "hosts = 'all'\n[[task]]\ncopy = { src = 'large.bin', dest = '~/large' }\n";
+    let sent = |playbook: &str| {
+        let before = fleet.host("alpha").bytes().0;
+        let ran = apply(&fleet, playbook, &[]);
+        assert_eq!((ran.exit, &ran.document["totals"]["changed"]), (0, &1.into()), "{}", ran.document);
+        fleet.host("alpha").bytes().0 - before
+    };
+    assert!(sent(playbook) > 24 << 20);
+    // One byte in the middle, and some more at the end.
+    large[13 << 20] ^= 1;
+    large.extend_from_slice(b"more");
+    std::fs::write(&source, &large).expect("a file");
+    let bytes = sent(playbook);
+    assert!(bytes < 9 << 20, "{bytes} bytes");
+    assert!(std::fs::read(fleet.host("alpha").home.join("large")).expect("the copy") == large, "the copy is another");
+    // What is there is shorter now.
+    large[0] ^= 1;
+    std::fs::write(&source, &large).expect("a file");
+    std::fs::write(fleet.host("alpha").home.join("large"), &large[..20 << 20]).expect("a file");
+    assert!(sent(playbook) < 12 << 20);
+    assert!(std::fs::read(fleet.host("alpha").home.join("large")).expect("the copy") == large, "the copy is another");
+}
+
+#[test]
 fn check_contacts_nobody() {
     let fleet = one();
     let path = fleet.write("play.toml", &many(3)).display().to_string();

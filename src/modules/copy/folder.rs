@@ -358,7 +358,7 @@ impl<'a> Work<'a> {
         // It has to lie in a folder that is there before the step begins.
         let missing = missing_parent(answer);
         let folder = if self.root_is_new { folder_of(missing.as_deref().unwrap_or(root)) } else { root };
-        Some(Upload { path: upload_path(folder, &content), content })
+        Some(Upload { path: upload_path(folder, &content), content, old: None })
     }
 
     fn apply(&self, upload: Option<&Upload>) -> Script {

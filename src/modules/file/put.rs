@@ -13,6 +13,9 @@ use crate::shell::{Pattern, Script, printf_argument};
 /// Content up to this size travels in the step itself; more is uploaded.
 pub const INLINE_BYTES: usize = 32 << 10;
 
+/// Content shorter than this is sent as it is: asking what of it is there takes longer.
+const COMPARED_BYTES: usize = 8 << 20;
+
 /// The file that is wanted.
 pub struct Put<'a> {
     /// Absolute.
@@ -167,7 +170,8 @@ impl Put<'_> {
             Source::Controller(content) => {
                 let path = upload_path(folder_of(place), content);
                 let from = sh!("upload {}", path);
-                upload = Some(Upload { path, content: Arc::clone(content) });
+                let old = (look.is(Kind::File) && content.bytes.len().min(usize::try_from(look.size_bytes).unwrap_or(0)) >= COMPARED_BYTES).then(|| place.to_vec());
+                upload = Some(Upload { path, content: Arc::clone(content), old });
                 from
             }
             Source::Host { path, .. } => sh!("from {}", path),

@@ -71,7 +71,7 @@ file__one_by_one() {
   file_phase=''
   file__here
   [ -z "$share_begun" ] || file__each file__not_begun
-  file__each file__single
+  file__each file__alone
 }
 
 file__not_begun() {
@@ -81,7 +81,7 @@ file__not_begun() {
   core_ended skipped
 }
 
-file__single() {
+file__alone() {
   core_single "$share_no"
 }
 
