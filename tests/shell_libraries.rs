@@ -71,7 +71,7 @@ fn in_a_namespace(name: &str, parts: &[&str], shells: &[&str]) {
 
 #[test]
 fn file() {
-    in_every_shell("file", &["src/modules/file/look.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh"]);
+    in_every_shell("file", &["src/modules/file/look.sh", "src/modules/file/ask.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh", "src/modules/file/together.sh"]);
 }
 
 #[test]

@@ -109,6 +109,8 @@ def mutate(job):
 def folded(output, job):
     """Equal outputs are shown once, so hosts are counted instead of lines."""
     count = len(job.hosts)
+    if count == 1:
+        return "load average" in output
     return "load average" in output and f"{count} host{'s' if count > 1 else ''}: {count} done" in output
 
 

@@ -118,6 +118,9 @@ impl Walker {
                 (_, Fate::Open) => match sent.and_then(|sent| by_answer(sent.before.as_ref()?, sent.expect.as_ref(), now.as_ref()?, sent.by_user)) {
                     Some(end) if sent.is_some_and(|sent| !sent.needs_output) => {
                         notes.push(note(&self.shared.run, seq, end));
+                        // What rode along has ended as this one has.
+                        let riders = sent.iter().flat_map(|sent| &sent.riders);
+                        notes.extend(riders.map(|&rider| note(&self.shared.run, rider, if end == End::Changed { end } else { End::Skipped })));
                         (end, 0)
                     }
                     _ => continue,
@@ -150,6 +153,7 @@ impl Walker {
             before: recalled.or_else(answered),
             expect: step.expect.clone(),
             by_user: step.by_user,
+            riders: step.riders.iter().map(|rider| rider.seq).collect(),
             needs_output: ready.is_some_and(needs_output),
         })
     }
@@ -170,6 +174,7 @@ struct Sent {
     before: Option<Seen>,
     expect: Option<Pattern>,
     by_user: bool,
+    riders: Vec<u32>,
     /// The playbook makes something of what it prints.
     needs_output: bool,
 }

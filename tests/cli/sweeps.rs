@@ -317,7 +317,7 @@ fn short_playbook() -> String {
     }
     // These are made together.
     for number in 2..4 {
-        text.push_str(&format!("[[task]]\ncopy = {{ content = \"{}{{{{ round }}}}\n\", dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n", "0123456789".repeat(300)));
+        text.push_str(&format!("[[task]]\ncopy = {{ content = \"{}{{{{ round }}}}\\n\", dest = '~/file{number}', mode = '0640' }}\nnotify = 'tell'\n", "0123456789".repeat(300)));
     }
     text.push_str("[[task]]\nfile = { path = '~/l{{ round }}', state = 'link', src = 'file2' }\n");
     // And these are one change of one file.

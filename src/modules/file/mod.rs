@@ -26,7 +26,7 @@ pub use properties::Properties;
 pub use put::{Existing, INLINE_BYTES, Put, Source, check_parent, folder_of, upload_path};
 
 /// Questions about a path.
-pub static LOOK: Library = Library { name: "file_look", text: include_str!("look.sh") };
+pub static LOOK: Library = Library { name: "file_look", text: concat!(include_str!("look.sh"), include_str!("ask.sh")) };
 /// Changes of what is at a path, and the store of what was there. Uses functions of [`LOOK`].
 pub static CHANGE: Library = Library { name: "file_change", text: concat!(include_str!("change.sh"), include_str!("put.sh"), include_str!("meta.sh"), include_str!("store.sh"), include_str!("together.sh")) };
 

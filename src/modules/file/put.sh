@@ -242,7 +242,9 @@ file__put() {
 
 # file__put_verify: does the temporary hold what was asked for?
 file__put_verify() {
-  file__sha "$_tmp"
+  _bytes=0
+  [ "$_from" = text ] || _bytes=$(wc -c <"$_tmp")
+  file__sha "$_tmp" "$_bytes"
   case $? in
     0) ;;
     2) file__stop 1 "$file__no_sha" ;;

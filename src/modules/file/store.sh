@@ -95,7 +95,7 @@ file__keep() {
   esac
   _tmp=$core_store/.part.$core_run.$$
   _err=$({ cat <"$1" >"$_tmp"; } 2>&1) || { file__why "$_tmp"; file__stop 1 "the backup of $(core_esc "$1") failed: $_why"; }
-  file__sha "$_tmp"
+  file__sha "$_tmp" "$_size"
   case $? in
     0) ;;
     2) file__stop 1 "$file__no_sha" ;;

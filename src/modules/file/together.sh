@@ -79,10 +79,12 @@ file__not_begun() {
   [ -z "$_made" ] || return 0
   _seq=$q_seq _riders=$q_riders
   core_ended skipped
+  return 0
 }
 
 file__alone() {
   core_single "$share_no"
+  return 0
 }
 
 file__wish_one() {
@@ -160,6 +162,7 @@ file__swap_one() {
   fi
   eval "share_made_$share_no=1"
   [ ! -e "$st/runs/$core_run/watch/until" ] || watch_since "$q_seq"
+  return 0
 }
 
 # file__told: what was made is put on the disk, looked at, and told of; the rest is made one by one.
@@ -199,6 +202,8 @@ file__tell_one() {
   if [ "$_outcome" = changed ]; then eval "$q_notify"; else f=1; fi
   core_ended "$_outcome" "$r" || core_ended "$_outcome" "$r" || f=1
   core_done "$_seq" "$_outcome" "$r"
+  # Nobody may hear it any more; the ledger gets to know of all of them.
+  return 0
 }
 
 # ---------------------------------------------------------------------------------------------------------------
