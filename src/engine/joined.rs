@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use super::step::Ready;
 use super::walk::{Walker, Work};
 use crate::module::{Answer, Change, Question, Undo};
-use crate::remote::wire::{Done, End};
+use crate::remote::wire::{Done, End, Kept};
 use crate::remote::{Frame, FrameResult, Outcome as Came, Rider, Verb};
 use crate::sh;
 use crate::shell::Script;
@@ -154,8 +154,8 @@ pub(super) fn parted(flight: &[Frame], results: Vec<FrameResult>) -> Vec<FrameRe
             .map(|rider| FrameResult {
                 seq: rider.seq,
                 outcome: outcome(rider.seq),
-                stdout: Default::default(),
-                stderr: Default::default(),
+                stdout: Kept::default(),
+                stderr: Kept::default(),
                 time: std::time::Duration::ZERO,
                 timed_out: false,
                 by_ledger: result.by_ledger,

@@ -502,7 +502,9 @@ core_release() {
   core_owner=''
 }
 
+# core_mess is a list of quoted words: temporaries of what this shell was about when it ended, for lack of a process perhaps.
 core_leave() {
+  [ -z "$core_mess" ] || eval "rm -f -- $core_mess" 2>/dev/null
   core_release leaving
   printf '%s bye\n' "$m" 2>/dev/null
 }
@@ -575,5 +577,5 @@ command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
 core_born "$$"
 core_birth=$_born
 read -r core_boot </proc/sys/kernel/random/boot_id 2>/dev/null || core_boot=none
-f='' gone='' core_count='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
+f='' gone='' core_count='' core_mess='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work

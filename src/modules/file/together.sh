@@ -28,7 +28,7 @@ file_changes() {
     [ "$#" = 0 ] || rm -f -- "$@" 2>/dev/null
     file__one_by_one
   fi
-  share_new=$n file_phase=''
+  share_new=$n file_phase='' core_mess=''
 }
 
 # file__each FUNCTION: calls it for every change, up to the first that fails, with what its frame says.
@@ -225,7 +225,7 @@ file__put_ahead() {
   shift 9
   file__temp "$_dir" || return 1
   file__quote "$_tmp"
-  share_temps="$share_temps $_r" share_wants="$share_wants$_want "
+  share_temps="$share_temps $_r" core_mess=$share_temps share_wants="$share_wants$_want "
   { printf %b "$1" >"$_tmp"; } 2>/dev/null || return 1
   if [ -n "$_was" ]; then
     file__attributes mode,ownership "$_path" "$_tmp" || return 1
