@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::handlers::handler_id;
-use super::joined::{After, Foreseen};
+use super::joined::{After, Foreseen, parted, riders};
 use super::settle::Ending;
 use super::step::{self, Ready, UserKey};
 use super::consent::Allowed;
@@ -242,9 +242,11 @@ impl Walker {
         }
         let results = match &user {
             Some(user) if !frames.is_empty() => {
-                let flight = self.join(&frames, &mut changes, &after);
-                self.remember_intents(&frames, &changes).await?;
-                let results = super::joined::parted(&flight, self.fly_heard(user, flight.clone()).await?);
+                let seqs: Vec<u32> = frames.iter().map(|frame| frame.seq).collect();
+                let flight = self.join(frames, &mut changes, &after);
+                self.remember_intents(&seqs, &changes).await?;
+                let riders = riders(&flight);
+                let results = parted(self.fly_heard(user, flight).await?, &riders);
                 if is_watched {
                     self.confirm(user, &results).await;
                 }
@@ -330,9 +332,9 @@ impl Walker {
     }
 
     /// The controller knows of a change before the host hears of it. Where that cannot be, nothing is changed.
-    async fn remember_intents(&mut self, frames: &[Frame], changes: &[Option<Box<Change>>]) -> Result<(), Halt> {
+    async fn remember_intents(&mut self, seqs: &[u32], changes: &[Option<Box<Change>>]) -> Result<(), Halt> {
         let Some(memory) = self.shared.input.memory.clone() else { return Ok(()) };
-        let change = |seq: u32| frames.iter().zip(changes).find(|(frame, _)| frame.seq == seq).and_then(|(_, change)| change.as_ref());
+        let change = |seq: u32| seqs.iter().zip(changes).find(|(of, _)| **of == seq).and_then(|(_, change)| change.as_ref());
         let intents: Vec<Intent> = self
             .todo
             .iter()

@@ -5,6 +5,7 @@
 //! of, with its own diff; the first one's backup is the way back of all.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use super::step::Ready;
 use super::walk::{Walker, Work};
@@ -23,7 +24,7 @@ impl Foreseen {
     pub fn note(&mut self, ready: &Ready, change: &Change) {
         let Question::Ask(script) = &ready.question else { return };
         // An answer that has more in it is not known as a whole.
-        if script.words().is_none_or(|words| words.first().is_none_or(|name| name != b"file_look")) {
+        if !script.is_call_of("file_look") {
             return;
         }
         match &change.leaves {
@@ -59,24 +60,30 @@ impl Walker {
 
     /// Lets edits of one file that stand side by side be one change, and says of the others whose answer they take over. Of the
     /// frames, those that ride along are left out.
-    pub(super) fn join(&mut self, frames: &[Frame], changes: &mut [Option<Box<Change>>], after: &After) -> Vec<Frame> {
+    pub(super) fn join(&mut self, frames: Vec<Frame>, changes: &mut [Option<Box<Change>>], after: &After) -> Vec<Frame> {
         let mut flight: Vec<Frame> = Vec::with_capacity(frames.len());
-        let mut leader: Option<(usize, usize)> = None;
+        // The change that the next one may ride with: its place among the changes, and that before the next frame.
+        let mut leader: Option<(usize, u32)> = None;
         let mut leads: HashMap<u32, u32> = HashMap::new();
-        for (at, frame) in frames.iter().enumerate() {
-            let rides = after.get(&frame.seq).is_some_and(|before| at > 0 && frames[at - 1].seq == *before) && self.joins(frame, changes[at].as_deref());
-            match leader.filter(|_| rides) {
-                Some((first, place)) => {
-                    leads.insert(frame.seq, frames[first].seq);
-                    self.ride(first, place, at, frame, changes, &mut flight);
+        for (at, frame) in frames.into_iter().enumerate() {
+            let seq = frame.seq;
+            let before = after.get(&seq).copied();
+            let joins = self.joins(&frame, changes[at].as_deref());
+            match leader.filter(|&(_, last)| joins && before == Some(last)) {
+                Some((first, _)) => {
+                    if let Some(leading) = flight.last_mut() {
+                        leads.insert(seq, leading.seq);
+                        self.ride(leading, frame, changes, first, at);
+                    }
+                    leader = Some((first, seq));
                 }
                 None => {
-                    if let Some(&before) = after.get(&frame.seq) {
+                    if let Some(before) = before {
                         let before = leads.get(&before).copied().unwrap_or(before);
-                        flight.push(Frame { verb: Verb::Like(before), libraries: Vec::new(), ..frame.clone() });
+                        flight.push(Frame { seq, verb: Verb::Like(before), libraries: Vec::new(), limit: frame.limit });
                     }
-                    leader = self.joins(frame, changes[at].as_deref()).then_some((at, flight.len()));
-                    flight.push(frame.clone());
+                    flight.push(frame);
+                    leader = joins.then_some((at, seq));
                 }
             }
         }
@@ -86,46 +93,43 @@ impl Walker {
     /// Whether a change may be part of another one of the same file.
     fn joins(&self, frame: &Frame, change: Option<&Change>) -> bool {
         let Verb::Commit(step) = &frame.verb else { return false };
-        let is_plain = !step.group && !step.by_user && step.counts && !step.go_on_after_failure && step.watch.is_none();
-        let task_is_plain = self.todo.iter().any(|work| {
-            matches!(work, Work::Ready(ready) if ready.seq == frame.seq && {
-                let task = &ready.bound.task;
-                task.changed_when.is_empty() && task.failed_when.is_empty() && task.until.is_none()
-            })
-        });
-        is_plain && task_is_plain && change.is_some_and(|change| change.leaves.is_some() && change.apply.upload.is_none())
+        if !step.is_plain() || change.is_none_or(|change| change.leaves.is_none()) {
+            return false;
+        }
+        let is_plain = |ready: &Ready| {
+            let task = &ready.bound.task;
+            task.changed_when.is_empty() && task.failed_when.is_empty() && task.until.is_none()
+        };
+        self.todo.iter().any(|work| matches!(work, Work::Ready(ready) if ready.seq == frame.seq && is_plain(ready)))
     }
 
-    fn ride(&mut self, first: usize, place: usize, at: usize, frame: &Frame, changes: &mut [Option<Box<Change>>], flight: &mut [Frame]) {
-        let Verb::Commit(step) = &frame.verb else { return };
-        let Some(mut rider) = changes[at].take() else { return };
-        let leaves = rider.leaves.clone().unwrap_or_default();
-        if let Verb::Commit(leading) = &mut flight[place].verb {
-            leading.apply = step.apply.clone();
-            leading.expect.clone_from(&step.expect);
-            let new: Vec<_> = step.notify.iter().filter(|one| !leading.notify.contains(one)).cloned().collect();
-            leading.notify.extend(new);
-            leading.riders.push(Rider { seq: frame.seq, label: step.label.clone(), path: step.path.clone() });
+    /// Makes the change of a step part of the one that leads.
+    fn ride(&mut self, leading: &mut Frame, frame: Frame, changes: &mut [Option<Box<Change>>], first: usize, at: usize) {
+        let (Verb::Commit(leader), Verb::Commit(step)) = (&mut leading.verb, frame.verb) else { return };
+        leading.limit = leading.limit.max(frame.limit);
+        leader.apply = step.apply;
+        leader.expect = step.expect;
+        for one in step.notify {
+            if !leader.notify.contains(&one) {
+                leader.notify.push(one);
+            }
         }
-        flight[place].limit = flight[place].limit.max(frame.limit);
-        if let Some(leading) = &mut changes[first] {
-            leading.expect.clone_from(&rider.expect);
-        }
+        leader.riders.push(Rider { seq: frame.seq, label: step.label, path: step.path });
+        let Some(rider) = &mut changes[at] else { return };
+        let (leaves, expect) = (rider.leaves.clone().unwrap_or_default(), rider.expect.clone());
         // By itself it does nothing, there and back.
         let nothing = sh!(":");
         rider.apply.script = nothing.clone();
         rider.keep = Script::default();
         rider.undo = Undo::Run(nothing);
         rider.again = None;
-        changes[at] = Some(rider);
+        if let Some(change) = &mut changes[first] {
+            change.expect = expect;
+        }
         // All that ride along find what the last of them leaves.
-        let seqs: Vec<u32> = match &flight[place].verb {
-            Verb::Commit(leading) => leading.riders.iter().map(|rider| rider.seq).collect(),
-            _ => Vec::new(),
-        };
         for work in &mut self.todo {
             if let Work::Ready(ready) = work
-                && seqs.contains(&ready.seq)
+                && leader.riders.iter().any(|rider| rider.seq == ready.seq)
             {
                 ready.answer = Some(Answer { stdout: leaves.clone(), ..Answer::default() });
             }
@@ -133,15 +137,19 @@ impl Walker {
     }
 }
 
+/// Which steps ride along with which, by their numbers.
+pub(super) fn riders(flight: &[Frame]) -> HashMap<u32, Vec<u32>> {
+    let of = |frame: &Frame| match &frame.verb {
+        Verb::Commit(step) if !step.riders.is_empty() => Some((frame.seq, step.riders.iter().map(|rider| rider.seq).collect())),
+        _ => None,
+    };
+    flight.iter().filter_map(of).collect()
+}
+
 /// One result for each of the frames that were planned: those that rode along have ended as the one that they rode with.
-pub(super) fn parted(flight: &[Frame], results: Vec<FrameResult>) -> Vec<FrameResult> {
+pub(super) fn parted(results: Vec<FrameResult>, riders: &HashMap<u32, Vec<u32>>) -> Vec<FrameResult> {
     let mut all = Vec::with_capacity(results.len());
-    let own = flight.iter().filter(|frame| !frame.is_about_others());
-    for (frame, result) in own.zip(results) {
-        let riders: &[Rider] = match &frame.verb {
-            Verb::Commit(step) => &step.riders,
-            _ => &[],
-        };
+    for result in results {
         let outcome = |seq: u32| match &result.outcome {
             Came::Ended(done) => {
                 let end = if done.end == End::Changed { End::Changed } else { End::Skipped };
@@ -149,18 +157,16 @@ pub(super) fn parted(flight: &[Frame], results: Vec<FrameResult>) -> Vec<FrameRe
             }
             other => other.clone(),
         };
-        let others: Vec<FrameResult> = riders
-            .iter()
-            .map(|rider| FrameResult {
-                seq: rider.seq,
-                outcome: outcome(rider.seq),
-                stdout: Kept::default(),
-                stderr: Kept::default(),
-                time: std::time::Duration::ZERO,
-                timed_out: false,
-                by_ledger: result.by_ledger,
-            })
-            .collect();
+        let rode = |&seq: &u32| FrameResult {
+            seq,
+            outcome: outcome(seq),
+            stdout: Kept::default(),
+            stderr: Kept::default(),
+            time: Duration::ZERO,
+            timed_out: false,
+            by_ledger: result.by_ledger,
+        };
+        let others: Vec<FrameResult> = riders.get(&result.seq).into_iter().flatten().map(rode).collect();
         all.push(result);
         all.extend(others);
     }

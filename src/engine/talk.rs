@@ -379,9 +379,9 @@ impl Walker {
         let facts_seq = self.seq();
         let mut frames = Vec::new();
         let mut steps = Vec::new();
-        // Questions that are asked once for several steps: which one it is, and the number or the place of the other step.
+        // Questions that are asked once for several steps: which one it is, and the place and the number of the other step.
         let mut asked: HashMap<&Script, usize> = HashMap::new();
-        let (mut alike, mut likes) = (Vec::new(), Vec::new());
+        let mut alike = Vec::new();
         if !collectors.is_empty() {
             let mut frame = self.facts_frame(collectors);
             frame.seq = facts_seq;
@@ -394,8 +394,7 @@ impl Walker {
                         && let Some(&question) = asked.get(script)
                     {
                         // It has been asked already.
-                        alike.push((question, ready.seq));
-                        likes.push((question, at));
+                        alike.push((question, at, ready.seq));
                     } else if let Some(frame) = super::commit::question_frame(ready) {
                         if let Question::Ask(script) = &ready.question {
                             asked.insert(script, steps.len());
@@ -420,7 +419,7 @@ impl Walker {
         let mut flight = arranged(&frames[..first]);
         self.shell(user, &flight).await?;
         flight.extend(arranged(&frames[first..]));
-        flight.extend(alike.iter().map(|(at, seq)| Frame { seq: *seq, verb: Verb::Like(frames[facts + at].seq), libraries: Vec::new(), limit: Duration::from_secs(60) }));
+        flight.extend(alike.iter().map(|&(question, _, seq)| Frame { seq, verb: Verb::Like(frames[facts + question].seq), libraries: Vec::new(), limit: Duration::from_secs(60) }));
         let results = self.fly_arranged(user, &flight).await?;
         let mut results = results.into_iter();
         if !collectors.is_empty() {
@@ -430,9 +429,9 @@ impl Walker {
         for (&at, result) in steps.iter().zip(&results) {
             self.take_answer(at, result.clone())?;
         }
-        for (question, place) in likes {
+        for (question, at, _) in alike {
             if let Some(result) = results.get(question) {
-                self.take_answer(place, result.clone())?;
+                self.take_answer(at, result.clone())?;
             }
         }
         Ok(())

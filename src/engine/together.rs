@@ -76,22 +76,16 @@ fn is_below(path: &[u8], folder: &[u8]) -> bool {
 
 fn shares(frame: &Frame) -> Shares {
     match &frame.verb {
-        Verb::Probe(question) if is_call(question.words().as_deref(), b"file_look") => Shares::Look,
+        Verb::Probe(question) if question.is_call_of("file_look") => Shares::Look,
         Verb::Commit(step) => shares_of_change(step).unwrap_or(Shares::Nothing),
         _ => Shares::Nothing,
     }
 }
 
 fn shares_of_change(step: &Guarded) -> Option<Shares> {
-    let is_plain = !step.group && !step.by_user && step.counts && !step.go_on_after_failure && step.good == [0] && step.expect.is_some() && step.watch.is_none();
-    if !is_plain || !is_call(step.probe.words().as_deref(), b"file_look") {
+    let is_kept_by_us = step.keep.is_empty() || step.keep.is_call_of("file_keep") || step.keep.is_call_of("file_keep_way");
+    if !step.is_plain() || step.good != [0] || step.expect.is_none() || !is_kept_by_us || !step.probe.is_call_of("file_look") {
         return None;
-    }
-    if !step.keep.is_empty() {
-        let words = step.keep.words();
-        if !is_call(words.as_deref(), b"file_keep") && !is_call(words.as_deref(), b"file_keep_way") {
-            return None;
-        }
     }
     let words = step.apply.words()?;
     let is_folder = match words.first()?.as_slice() {
@@ -102,10 +96,6 @@ fn shares_of_change(step: &Guarded) -> Option<Shares> {
         _ => return None,
     };
     Some(Shares::Change { path: words.get(1)?.clone(), is_folder })
-}
-
-fn is_call(words: Option<&[Vec<u8>]>, name: &[u8]) -> bool {
-    words.and_then(<[Vec<u8>]>::first).is_some_and(|first| first == name)
 }
 
 #[cfg(test)]

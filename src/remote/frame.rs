@@ -141,6 +141,11 @@ impl Frame {
 }
 
 impl Guarded {
+    /// Whether it is a change of ours that nothing but its own end decides about: quick, counted, and not watched over.
+    pub fn is_plain(&self) -> bool {
+        !self.group && !self.by_user && self.counts && !self.go_on_after_failure && self.watch.is_none()
+    }
+
     /// What follows `begin SEQ` in the ledger.
     fn entry(&self, seq: &str) -> Vec<u8> {
         let mut entry = entry(seq, &self.label, self.path.as_deref());

@@ -20,11 +20,7 @@ pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// When no channel can be had, or the user cannot be become.
 pub(super) async fn start(link: &Link, user: Option<&Become>, script: &str, path: &[u8], word: &str) -> Result<(Input, mpsc::Receiver<Event>), HostFailure> {
-    let mut arguments = String::from("'");
-    for &byte in path {
-        let _infallible = write!(arguments, "\\0{byte:03o}");
-    }
-    let _infallible = write!(arguments, "' {word}");
+    let arguments = format!("{} {word}", coded(path));
     let Some(user) = user else { return link.start(&format!("exec sh -c '{script}' sh '' {arguments}")).await };
     let (command, signs) = as_user(user, script, &arguments, &random_word());
     let (mut input, mut events) = link.start(&command).await?;
@@ -35,6 +31,16 @@ pub(super) async fn start(link: &Link, user: Option<&Become>, script: &str, path
             Err(failure)
         }
     }
+}
+
+/// A path as one word of a command line, coded for `printf %b`.
+pub(super) fn coded(path: &[u8]) -> String {
+    let mut word = String::from("'");
+    for &byte in path {
+        let _infallible = write!(word, "\\0{byte:03o}");
+    }
+    word.push('\'');
+    word
 }
 
 /// Keeps the beginning of what the other side says; breaks when it has nothing more to say.

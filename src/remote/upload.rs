@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::opening::Become;
 use super::pipe::Event;
-use super::transfer::{STALL_LIMIT, said, start};
+use super::transfer::{STALL_LIMIT, coded, said, start};
 use super::{HostFailure, Link};
 
 const CHUNK_BYTES: usize = 256 << 10;
@@ -48,11 +48,7 @@ pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], conten
         () = &mut stop => return Err(HostFailure::Interrupted),
     };
     if let Some((plan, parts)) = plan(&content, &there) {
-        let mut word = format!("{} {} {} '", content.bytes.len(), content.sha256, content.block_bytes);
-        for &byte in old {
-            let _infallible = write!(word, "\\0{byte:03o}");
-        }
-        let _infallible = write!(word, "'{plan}");
+        let word = format!("{} {} {} {}{plan}", content.bytes.len(), content.sha256, content.block_bytes, coded(old));
         match send(link, user, (ASSEMBLE, path, &word), &parts, &mut stop).await {
             Err(HostFailure::Upload(_)) => {}
             sent => return sent,

@@ -86,6 +86,11 @@ impl Script {
         Some(words)
     }
 
+    /// Whether it is one plain call of this function.
+    pub fn is_call_of(&self, name: &str) -> bool {
+        self.words().is_some_and(|words| words.first().is_some_and(|first| first == name.as_bytes()))
+    }
+
     fn append(&mut self, text: &[u8]) {
         self.0.extend_from_slice(text);
     }

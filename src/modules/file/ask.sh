@@ -28,7 +28,7 @@ file__wish() {
 # file__gather COUNT: asks one process for all paths, and one for all hashes. What it does not learn, each question finds out
 # by itself.
 file__gather() {
-  file__all path "$1" stat -c '%f %u %g %h %s %d %i %Y %U:%G:%N/' && file__share path stat "$1"
+  file__all path "$1" stat -c "$file__format" && file__share path stat "$1"
   file_no=$1
   while [ "$file_no" -gt 0 ]; do
     file__is_large "$file_no"

@@ -40,6 +40,9 @@ file__digits() {
   _mode=$(($1 / 512 % 8))$(($1 / 64 % 8))$(($1 / 8 % 8))$(($1 % 8))
 }
 
+# All that file__stat tells of a path.
+file__format='%f %u %g %h %s %d %i %Y %U:%G:%N/'
+
 # file__stat PATH → _kind (file dir link fifo socket block char) _mode (four digits) _uid _gid _owner _group _links
 # _size _dev _ino _time, _raw (the mode as the tool prints it), and _target for a link. Status 1: nothing is there, or it cannot be seen.
 # One process. GNU and busybox agree on these letters; `:` cannot occur in an account's name, a space can.
@@ -48,7 +51,7 @@ file__stat() {
   _s_path=$1
   if [ -n "$file_stat" ] && [ "$1" = "$file_here" ]; then
     _s=$file_stat
-  elif _s=$(QUOTING_STYLE=literal stat -c '%f %u %g %h %s %d %i %Y %U:%G:%N/' -- "$1" 2>/dev/null); then
+  elif _s=$(QUOTING_STYLE=literal stat -c "$file__format" -- "$1" 2>/dev/null); then
     :
   elif [ ! -e "$1" ] && [ ! -L "$1" ]; then
     return 1

@@ -12,11 +12,12 @@
 # The functions that change take part in two phases. They run in the open shell then, so they never `exit`.
 #   ahead  status 0: it can be shared, and everything is ready for it · 1: it cannot; then all are made one by one
 #   swap   status 0: it has been made · 1: nothing has happened; then it is made by itself, which says why
-# share_no is the number of the change; what `ahead` leaves for `swap` has it in its name. Lists are quoted words.
+# share_no is the number of the change; what `ahead` leaves for `swap` has it in its name. Lists are quoted words; core_mess
+# holds the temporaries, which go even when the shell ends here.
 
 # file_changes COUNT: the changes that core has kept.
 file_changes() {
-  share_count=$1 share_begun='' share_temps='' share_wants='' share_modes='' share_owners=0 share_folders='' share_new=$n share_metas='' share_sync=''
+  share_count=$1 share_begun='' core_mess='' share_wants='' share_modes='' share_owners=0 share_folders='' share_new=$n share_metas='' share_sync=''
   if [ "$f" ] || ! core_ours || ! file__begin; then
     file__one_by_one
   elif file__each file__wish_one && file__gather "$1" && file__each file__same_one && file__each file__ahead_one </dev/null && file__ready; then
@@ -24,7 +25,7 @@ file_changes() {
     file__each file__swap_one </dev/null
     file__told
   else
-    eval "set -- $share_temps"
+    eval "set -- $core_mess"
     [ "$#" = 0 ] || rm -f -- "$@" 2>/dev/null
     file__one_by_one
   fi
@@ -122,7 +123,7 @@ file__ahead_one() {
 file__ready() {
   file_phase=''
   file__here
-  [ -n "$share_temps" ] || return 0
+  [ -n "$core_mess" ] || return 0
   _no=0
   while [ "$_no" -lt "$share_owners" ]; do
     _no=$((_no + 1))
@@ -135,7 +136,7 @@ file__ready() {
     eval "set -- $_list"
     file__run chmod -- "0$_key" "$@" || return 1
   done
-  eval "set -- $share_temps"
+  eval "set -- $core_mess"
   command -v sha256sum >/dev/null 2>&1 || return 1
   _g=$(sha256sum -- "$@" 2>/dev/null)
   IFS=$n
@@ -149,7 +150,7 @@ file__ready() {
     [ "${_sha%% *}" = "$_one" ] || return 1
     shift
   done
-  eval "set -- $share_temps"
+  eval "set -- $core_mess"
   file__sync "$@"
 }
 
@@ -173,11 +174,11 @@ file__told() {
     file__why "$1"
     share_unsynced=$_why
   fi
-  # What was prepared and not swapped.
-  eval "set -- $share_temps"
-  for _one in "$@"; do
-    if [ -e "$_one" ]; then rm -f -- "$_one" 2>/dev/null; fi
-  done
+  if [ "$share_stopped" ]; then
+    # What was prepared and not swapped.
+    eval "set -- $core_mess"
+    [ "$#" = 0 ] || rm -f -- "$@" 2>/dev/null
+  fi
   file__each file__not_begun
   file__each file__wish_one
   file__gather "$share_count"
@@ -221,11 +222,10 @@ file__put_ahead() {
     case $5 in "$_owner" | "$_uid" | -) ;; *) return 1 ;; esac
     case $6 in "$_group" | "$_gid" | -) ;; *) return 1 ;; esac
   fi
-  file__dir "$1"
   shift 9
   file__temp "$_dir" || return 1
   file__quote "$_tmp"
-  share_temps="$share_temps $_r" core_mess=$share_temps share_wants="$share_wants$_want "
+  core_mess="$core_mess $_r" share_wants="$share_wants$_want "
   { printf %b "$1" >"$_tmp"; } 2>/dev/null || return 1
   if [ -n "$_was" ]; then
     file__attributes mode,ownership "$_path" "$_tmp" || return 1
