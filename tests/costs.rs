@@ -191,6 +191,7 @@ const WORKS: &[Work] = &[
     ("50 tasks, in place", &["h"], |fleet| vec!["apply".into(), fleet.write("fifty.toml", &fifty()).display().to_string()], true),
     ("file of 8 MiB", &["h"], large, false),
     ("file of 8 MiB, in place", &["h"], large, true),
+    ("20 packages, in place", &["h"], packages, false),
     ("tree of 200 files", &["h"], tree, false),
     ("tree of 200 files, in place", &["h"], tree, true),
 ];
@@ -199,6 +200,13 @@ fn large(fleet: &Fleet) -> Vec<String> {
     let book = fleet.write("large.toml", "hosts = 'all'\n[[task]]\ncopy = { src = 'large.bin', dest = '~/large' }\n");
     std::fs::write(book.with_file_name("large.bin"), noise(8 << 20)).expect("a file");
     vec!["apply".into(), book.display().to_string()]
+}
+
+/// Packages that every Debian has, each a task of its own, with a file between them: nothing is changed.
+fn packages(fleet: &Fleet) -> Vec<String> {
+    let names = ["base-files", "base-passwd", "bash", "coreutils", "dash", "debconf", "debianutils", "diffutils", "dpkg", "findutils", "grep", "gzip", "hostname", "libc-bin", "libc6", "login", "mount", "sed", "tar", "util-linux"];
+    let tasks: String = names.iter().map(|name| format!("[[task]]\npackage = '{name}'\n[[task]]\nfile = {{ path = '~/{name}', state = 'absent' }}\n")).collect();
+    vec!["apply".into(), fleet.write("packages.toml", &format!("hosts = 'all'\n{tasks}")).display().to_string()]
 }
 
 fn tree(fleet: &Fleet) -> Vec<String> {

@@ -713,3 +713,49 @@ fn what_somebody_has_edited_becomes_a_patch() {
     let told = lab.run(&["adopt", "deb1", "/etc/lab-site.conf", "--write"]);
     assert!(told["exit"] == 4 && told["written"] == false && told["rest"][0]["variable"] == "port" && told["rest"][0]["value"] == "8080", "{told:#}");
 }
+
+/// Questions of one flight share a look into the package database and one at the units: each is answered as if it were alone.
+#[test]
+fn questions_that_are_asked_together_are_answered_as_each_alone() {
+    let Some(lab) = Lab::new() else { return };
+    lab.reset(&HOSTS);
+    lab.on("deb2", "systemctl mask systemd-timesyncd.service; mkdir -p /etc/systemd/system/cron.service.d; sleep 1; printf '[Service]\\nNice=1\\n' >/etc/systemd/system/cron.service.d/new.conf");
+    lab.on("deb3", "apt-get -y -qq install lab-hello=1.0 lab-svc; apt-get -y -qq remove lab-svc");
+    let packages = ["lab-hello", "coreutils", "no-such-thing", "bash=0.1", "lab-hello=1.0", "lab-svc", "awk", "libc6:amd64", "glibc.x86_64", "lab-bulk-01", "apt"];
+    let services = ["ssh", "sshd", "cron", "crond", "dropbear", "no-such-service", "ssh.socket", "systemd-tmpfiles-clean.timer", "systemd-timesyncd", "dbus", "getty@", "multi-user.target"];
+    let mut tasks: Vec<String> = Vec::new();
+    for name in packages {
+        tasks.push(format!("package = {name:?}"));
+        if !name.contains('=') {
+            tasks.push(format!("package = {{ name = {name:?}, state = 'absent', allow_removals = true }}"));
+        }
+    }
+    tasks.push(format!("package = {:?}", &packages[..3]));
+    for name in services {
+        tasks.push(format!("service = {{ name = {name:?}, state = 'started', enabled = true }}"));
+        tasks.push(format!("service = {{ name = {name:?}, state = 'stopped' }}"));
+        tasks.push(format!("service = {{ name = {name:?}, daemon_reload = true, masked = false }}"));
+    }
+    tasks.push("file = { path = '/etc/passwd', mode = '0644' }".into());
+    tasks.push("file = { path = '/etc/none', state = 'absent' }".into());
+    let book = |between: &str| {
+        let text: String = tasks.iter().map(|task| format!("[[task]]\nignore_errors = true\n{task}\n{between}")).collect();
+        let path = lab.folder.path().join("questions.toml");
+        std::fs::write(&path, format!("hosts = \"all\"\n{text}")).expect("the playbook is written");
+        lab.run(&["apply", "--check", "--diff", &path.to_string_lossy()])
+    };
+    let told = |run: &Value, host: &str| -> Vec<String> {
+        steps(run, host).iter().filter(|step| step["module"] != "group").map(|step| format!("{} {} {} {} {}", step["name"], step["outcome"], step["message"], step["from"], step["diff"])).collect()
+    };
+    let first = book("");
+    // A question of another kind stands between them.
+    let alone = book("[[task]]\ngroup = 'root'\n");
+    for host in HOSTS {
+        let (together, alone) = (told(&first, host), told(&alone, host));
+        assert_eq!(together.len(), tasks.len(), "{host}: {together:?} {}", first["hosts"][host]);
+        for (number, (together, alone)) in together.iter().zip(&alone).enumerate() {
+            assert_eq!(together, alone, "{host}: {}", tasks[number]);
+        }
+        println!("{host}: {} questions", together.len());
+    }
+}

@@ -76,7 +76,7 @@ fn file() {
 
 #[test]
 fn package() {
-    in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/newest.sh", "src/modules/package/lock.sh", "src/modules/package/change.sh"]);
+    in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/ask.sh", "src/modules/package/newest.sh", "src/modules/package/lock.sh", "src/modules/package/change.sh"]);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn account() {
 #[test]
 fn service() {
     // Its waits are real ones, so one shell has to do.
-    in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/look_scripts.sh", "src/modules/service/change.sh"], &["busybox ash"]);
+    in_a_namespace("service", &["src/modules/service/look.sh", "src/modules/service/look_scripts.sh", "src/modules/service/ask.sh", "src/modules/service/change.sh"], &["busybox ash"]);
 }
 
 #[test]

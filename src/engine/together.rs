@@ -1,23 +1,38 @@
 //! Which frames of a flight are worked off together, so that one process on the host serves many of them.
 //!
-//! Questions that only look at a path share one `stat` and one `sha256sum`; changes of files, folders, links and modes share what
-//! they do, too. Each keeps its own answer, its own backup and its own end. See `modules/file/together.sh`.
+//! Questions about paths share one `stat` and one `sha256sum`, those about packages one look into the package database, those about
+//! services one `systemctl show`; changes of files, folders, links and modes share what they do, too. Each keeps its own answer, its own
+//! backup and its own end. See `questions.sh` and `modules/file/together.sh`.
 
 use std::time::Duration;
 
-use crate::modules::file;
-use crate::remote::{Frame, Guarded, Verb};
+use crate::modules::{file, package, service};
+use crate::remote::{Frame, Guarded, Library, Verb};
 
 /// So many at the most: the last of them waits for all before it.
 const HIGHEST_COUNT: usize = 64;
 /// Their lines, in bytes. The host keeps them until the last has come, so they fit into what may be under way at a time.
 const HIGHEST_BYTES: usize = 24 << 10;
 
+static QUESTIONS: Library = Library { name: "questions", text: include_str!("questions.sh") };
+
+/// A function that asks, and its library, which has what `questions.sh` calls.
+type Kind = (&'static str, &'static Library);
+const KINDS: &[Kind] = &[("file_look", &file::LOOK), ("package_look", &package::LOOK), ("service_look", &service::LOOK)];
+
 /// What a frame could share with its neighbours.
 enum Shares {
     Nothing,
-    Look,
+    Look(Kind),
     Change { path: Vec<u8>, is_folder: bool },
+}
+
+/// What is worked off together, from the first of some frames on.
+enum Group {
+    /// One frame by itself.
+    Alone,
+    Questions(usize, Vec<Kind>),
+    Changes(usize),
 }
 
 /// The frames of a flight, with those before them that say what is worked off together.
@@ -25,10 +40,13 @@ pub(super) fn arranged(frames: &[Frame]) -> Vec<Frame> {
     let mut all = Vec::with_capacity(frames.len());
     let mut rest = frames;
     while !rest.is_empty() {
-        let (count, changes) = first_group(rest);
+        let (count, function, libraries) = match first_group(rest) {
+            Group::Alone => (1, "", Vec::new()),
+            Group::Questions(count, kinds) => (count, "questions", kinds.iter().map(|&(_, library)| library).chain([&QUESTIONS]).collect()),
+            Group::Changes(count) => (count, "file_changes", vec![&file::LOOK, &file::CHANGE]),
+        };
         let (group, after) = rest.split_at(count);
         if count > 1 {
-            let (function, libraries) = if changes { ("file_changes", vec![&file::LOOK, &file::CHANGE]) } else { ("file_questions", vec![&file::LOOK]) };
             all.push(Frame { seq: 0, verb: Verb::Together { count, function }, libraries, limit: Duration::from_secs(60) });
         }
         all.extend_from_slice(group);
@@ -37,37 +55,44 @@ pub(super) fn arranged(frames: &[Frame]) -> Vec<Frame> {
     all
 }
 
-/// How many of the first frames go together, and whether they are changes.
-fn first_group(frames: &[Frame]) -> (usize, bool) {
+fn first_group(frames: &[Frame]) -> Group {
     let mut paths: Vec<(Vec<u8>, bool)> = Vec::new();
+    let mut kinds: Vec<Kind> = Vec::new();
     let mut bytes = 0;
-    let mut kind = None;
     let mut count = 0;
     for frame in frames.iter().take(HIGHEST_COUNT) {
         let shares = shares(frame);
-        let is_change = match &shares {
-            Shares::Nothing => break,
-            Shares::Look => false,
-            Shares::Change { .. } => true,
-        };
-        if kind.is_some_and(|kind| kind != is_change) {
-            break;
-        }
-        kind = Some(is_change);
         bytes += frame.line().len();
-        if bytes > HIGHEST_BYTES {
+        let fits = match &shares {
+            Shares::Nothing => false,
+            Shares::Look(_) => paths.is_empty(),
+            Shares::Change { .. } => kinds.is_empty(),
+        };
+        if !fits || bytes > HIGHEST_BYTES {
             break;
         }
-        if let Shares::Change { path, is_folder } = shares {
-            // What one of them makes, another may not need; folders are made in their order.
-            if paths.iter().any(|(other, other_is_folder)| *other == path || (is_below(&path, other) || is_below(other, &path)) && !(is_folder && *other_is_folder)) {
-                break;
+        match shares {
+            Shares::Change { path, is_folder } => {
+                // What one of them makes, another may not need; folders are made in their order.
+                if paths.iter().any(|(other, other_is_folder)| *other == path || (is_below(&path, other) || is_below(other, &path)) && !(is_folder && *other_is_folder)) {
+                    break;
+                }
+                paths.push((path, is_folder));
             }
-            paths.push((path, is_folder));
+            Shares::Look(kind) => kinds.push(kind),
+            Shares::Nothing => {}
         }
         count += 1;
     }
-    (count.max(1), kind == Some(true))
+    if paths.len() > 1 {
+        return Group::Changes(count);
+    }
+    let names: Vec<Kind> = KINDS.iter().filter(|(name, _)| kinds.iter().any(|(other, _)| name == other)).copied().collect();
+    // One of each has nothing to share.
+    if names.len() == kinds.len() {
+        return Group::Alone;
+    }
+    Group::Questions(count, names)
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {
@@ -76,7 +101,7 @@ fn is_below(path: &[u8], folder: &[u8]) -> bool {
 
 fn shares(frame: &Frame) -> Shares {
     match &frame.verb {
-        Verb::Probe(question) if question.is_call_of("file_look") => Shares::Look,
+        Verb::Probe(question) => KINDS.iter().find(|(name, _)| question.is_call_of(name)).map_or(Shares::Nothing, |&kind| Shares::Look(kind)),
         Verb::Commit(step) => shares_of_change(step).unwrap_or(Shares::Nothing),
         _ => Shares::Nothing,
     }
@@ -158,9 +183,19 @@ mod tests {
 
     #[test]
     fn neighbours_of_a_kind_go_together() {
-        let other = frame(Verb::Probe(Script::raw("package_look a")));
+        let other = frame(Verb::Probe(Script::raw("account_look a")));
         assert_eq!(groups(&[look("/a"), look("/b"), other, look("/c")]), [2, 1, 1]);
         assert_eq!(groups(&[look("/a"), folder("/b"), folder("/c")]), [1, 2]);
+    }
+
+    #[test]
+    fn questions_of_several_kinds_go_together_where_one_kind_has_two() {
+        let package = || frame(Verb::Probe(sh!("package_look {} {}", "present", "a")));
+        let service = || frame(Verb::Probe(sh!("service_look {}", "a")));
+        assert_eq!(groups(&[package(), look("/a"), service()]), [1, 1, 1]);
+        assert_eq!(groups(&[package(), look("/a"), service(), look("/b"), package()]), [5]);
+        let frames = arranged(&[service(), look("/a"), service()]);
+        assert_eq!(frames[0].libraries.iter().map(|library| library.name).collect::<Vec<_>>(), ["file_look", "service_look", "questions"]);
     }
 
     #[test]

@@ -246,6 +246,27 @@ i=0
 while [ $i -lt 550 ]; do text=$text$block; i=$((i + 1)); done
 put "$d/large" "$text"; is '32 KiB' "$status$said" 0
 ask file_look "$d/large" nofollow "$(sum "$text")" 9; like '32 KiB is there' "$answer" "file * $(sum "$text")${n}x0"
+
+# --- a large file is hashed once: what was verified before it came to its place holds, unless anything has touched it since
+was_large=$file__large
+file__large=10 st=$base/state
+mkdir -p "$st/runs/$core_run"
+printf 'a large text\n' >"$d/source"
+h=$(sum 'a large text\n')
+do_ file_put "$d/big" nofollow "$h" - - - - '' from "$d/source"; is 'large' "$status$said" 0
+ask file_look "$d/big" nofollow "$h" 0; like 'large is there' "$answer" "file * 13 $h${n}x0"
+like 'what is remembered' "$(cat "$st/runs/$core_run/hashed")" "* 13 * $h *"
+other=$(sum other)
+sed "s/$h/$other/" "$st/runs/$core_run/hashed" >"$base/hashed"
+cat "$base/hashed" >"$st/runs/$core_run/hashed"
+ask file_look "$d/big" nofollow "$h" 0; like 'it is not hashed again' "$answer" "file * 13 $other${n}x0"
+chmod 600 "$d/big"
+ask file_look "$d/big" nofollow "$h" 0; like 'it has been touched' "$answer" "file * 13 $h${n}x0"
+do_ file_put "$d/big" nofollow "$h" - - - - 'printf A | dd of="'"$d/big"'" conv=notrunc 2>/dev/null' from "$d/source"; is 'a validator writes' "$status$said" 0
+ask file_look "$d/big" nofollow "$h" 0; like 'that is seen' "$answer" "file * 13 $(sum 'A large text\n')${n}x0"
+file__large=$was_large st=''
+rm -f "$d/big" "$d/source"
+
 put "$d/atom" 'one one one'
 (while [ ! -e "$d/stop" ]; do c=$(cat "$d/atom"); case $c in 'one one one' | 'two two two') ;; *) printf '%s\n' "$c" >>"$d/torn" ;; esac; done) 2>>"$d/torn" &
 reader=$!

@@ -77,6 +77,51 @@ if [ -n "${test_local-}" ]; then
     package_provided cmd:busybox nope; _got=$_provided; is provides "${n}cmd:busybox$n"
     _pm=apt
     _rpm=rpm
+    # Questions that are worked off together: answered as each alone, with two calls of the tool for all.
+    _tools=$(mktemp -d)
+    cat >"$_tools/dpkg-query" <<'X'
+#!/bin/sh
+echo called >>"$0.calls"
+case $3 in
+    *Provides*) printf '%s\n' '|install ok installed|, mta, vim-any (= 2),' '|deinstall ok config-files|, gone,' ;;
+    *)
+        shift 4
+        # In order, and each once, as the real one does.
+        { for x; do
+            case $x in
+                libc6) printf '%s\n' '|libc6|amd64|install ok installed|2.36' '|libc6|i386|install ok installed|2.35' ;;
+                libc6:i386) echo '|libc6|i386|install ok installed|2.35' ;;
+                rc) echo '|rc|all|deinstall ok config-files|1' ;;
+                half) echo '|half|all|install reinstreq half-installed|1.0' ;;
+                held) echo '|held|all|hold ok installed|5' ;;
+                held-data) echo '|held-data|all|install ok installed|6' ;;
+                *) echo "dpkg-query: no packages found matching $x" >&2 ;;
+            esac
+        done; } | sort -u ;;
+esac
+X
+    printf '#!/bin/sh\n' >"$_tools/apt-get"
+    chmod 755 "$_tools/dpkg-query" "$_tools/apt-get"
+    _path=$PATH PATH=$_tools:$PATH
+    core_ask() { a=$(trap 'printf x%s "$?"' 0; eval "$1" </dev/null); s=${a##*x} a=${a%x*}; }
+    package_manager() { _pm=apt; }
+    set -- "package_look 'present' 'held'" "package_look 'present' 'libc6:i386' 'nope'" "package_look 'absent' 'rc' 'libc6'" "package_look 'present' 'mta'" \
+        "package_look 'present' 'half' 'held-data=6' 'held=4'" "package_look 'present' 'gone'" "package_look 'present' '-y'" "package_look 'absent' 'nope'" "package_look 'present' 'vim-any'"
+    package_group_begin
+    _i=0
+    for _t in "$@"; do _i=$((_i + 1)); package_group_wish "$_i" "$_t"; done
+    rm -f "$_tools/dpkg-query.calls"
+    package_group_gather "$_i"
+    _i=0 _together=''
+    for _t in "$@"; do _i=$((_i + 1)); package_group_answer "$_i" "$_t"; _together="$_together$_t: $s $a"; done
+    _got=$(wc -l <"$_tools/dpkg-query.calls"); _got=$((_got)); is 'calls of the tool' 2
+    package_group_over
+    _got=$_together _alone=''
+    for _t in "$@"; do core_ask "$_t"; _alone="$_alone$_t: $s $a"; done
+    is 'together as alone' "$_alone"
+    like 'something of each kind' '*held installed 5*i386 installed*nope absent*rc config*mta provided*half broken*other*gone absent*-y is not a package*vim-any provided*'
+    PATH=$_path
+    rm -rf "$_tools"
     _got=$(package_report "a 1${n}b 1${n}c 1" "a 1${n}b 2${n}d 1"); is report "package-changed b 1 2${n}package-changed c 1 -${n}package-changed d - 1"
     finish
 fi

@@ -74,6 +74,48 @@ case $kind in
         mkdir -p /run/systemd/system
         script /run/bin/systemctl 'echo "Failed to connect to bus: No such file or directory" >&2; exit 1'
         ok bus "systemctl cannot tell anything about the service labd: Failed to connect to bus: No such file or directoryx3" "$(look labd)"
+        # Questions that are worked off together: answered as each alone, with one call of systemctl.
+        script /run/bin/systemctl 'echo "$@" >>/run/fake/calls
+while [ "$1" != -- ]; do shift; done
+shift
+first=1
+for unit; do
+    [ "$first" ] || echo
+    first=
+    case $unit in
+        a.service) printf "%s\\n" Type=simple Id=a.service LoadState=loaded ActiveState=active SubState=running UnitFileState=enabled CanReload=yes NeedDaemonReload=no ;;
+        alias.service) printf "%s\\n" Type=oneshot Id=real.service LoadState=loaded ActiveState=inactive SubState=dead UnitFileState=disabled CanReload=no NeedDaemonReload=yes ;;
+        t.timer) printf "%s\\n" Id=t.timer LoadState=loaded ActiveState=active SubState=waiting UnitFileState=static CanReload=no NeedDaemonReload=no ;;
+        *) printf "%s\\n" Id="$unit" LoadState=not-found ActiveState=inactive SubState=dead NeedDaemonReload=no ;;
+    esac
+done'
+        ln -s /usr/bin/sed /usr/bin/find /run/tools/
+        core_ask() { a=$(trap 'printf x%s "$?"' 0; eval "$1" </dev/null); s=${a##*x}; a=${a%x*}; }
+        set -f
+        set -- "'service_look' 'a' 'reread'" "'service_look' 'alias' 'reread'" "'service_look' 'none' 'absent-ok'" "'service_look' 'x/y'" "'service_look' 't.timer' 'unknown-ok'" "'service_look' 'none'"
+        service_group_begin
+        _i=0 _together='' _alone=''
+        for _q in "$@"; do _i=$((_i + 1)); service_group_wish "$_i" "$_q"; done
+        rm -f /run/fake/calls
+        service_group_gather "$_i"
+        ok 'one call for all' '*-- a.service alias.service none.service t.timer none.service' "$(cat /run/fake/calls)"
+        _i=0
+        for _q in "$@"; do _i=$((_i + 1)); service_group_answer "$_i" "$_q"; _together="$_together$_q: $s $a$n"; done
+        service_group_over
+        # Such as are not there are looked for under the names that they get when they are enabled, each by itself.
+        ok 'and none for each' 1 "$(grep -c 'a.service' /run/fake/calls)"
+        for _q in "$@"; do core_ask "$_q"; _alone="$_alone$_q: $s $a$n"; done
+        [ "$_together" = "$_alone" ] || ok 'together as alone' "$_alone" "$_together"
+        ok 'something of each kind' '*unit a.service*active active*unit real.service*stale yes*load not-found*by its name*kind timer*finds no unit none.service*' "$_together"
+        # What a reply cannot be told apart by is asked for each.
+        script /run/bin/systemctl 'echo "Failed to connect to bus" >&2; exit 1'
+        service_group_begin
+        service_group_wish 1 "$1"
+        service_group_wish 2 "$2"
+        service_group_gather 2
+        service_group_answer 1 "$1"
+        ok 'no reply' "*Failed to connect to bus*" "$a"
+        set +f
         ;;
     openrc)
         mkdir -p /run/openrc /etc/runlevels/default /etc/runlevels/boot

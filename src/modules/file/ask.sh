@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2034,SC2119,SC2120,SC2154 # set -- has words of its own; some variables are for file_change; $n and $t come from core
-# file_look, second part: questions that are worked off together. look.sh says what they share.
+# file_look, second part: questions that are worked off together, with one `stat` and one `sha256sum`. look.sh says what they share.
 
 # file__wishes NO PROBE: what the question looks at. Status 1: such a name cannot be looked up along with others.
 file__wishes() {
@@ -109,21 +109,9 @@ file__answer() {
   [ "$s" = 0 ] || core_ask "$2"
 }
 
-# file_questions COUNT: questions that are file_look alone, with one `stat` and one `sha256sum`.
-file_questions() {
-  _ask=0
-  while [ "$_ask" -lt "$1" ]; do
-    _ask=$((_ask + 1))
-    eval "_probe=\$q3_$_ask"
-    file__wishes "$_ask" "$_probe" || eval "file_path_$_ask='' file_hash_$_ask=''"
-  done
-  file__gather "$1"
-  _ask=0
-  while [ "$_ask" -lt "$1" ]; do
-    _ask=$((_ask + 1))
-    eval "_seq=\$q2_$_ask _probe=\$q3_$_ask"
-    file__answer "$_ask" "$_probe"
-    eval "a_$_seq=\$a s_$_seq=\$s"
-    core_reply a "$_seq"
-  done
-}
+# What `questions` of the engine calls for each question about a path.
+file_group_begin() { :; }
+file_group_wish() { file__wishes "$1" "$2" || eval "file_path_$1='' file_hash_$1=''"; }
+file_group_gather() { file__gather "$1"; }
+file_group_answer() { file__answer "$1" "$2"; }
+file_group_over() { :; }

@@ -125,6 +125,7 @@ package_matches() {
 # understands. Status 1: the tool could not tell, and _why says so.
 package_read() {
     _why=
+    if [ -n "${package_known-}" ]; then _db=$package_known; return 0; fi
     case $_pm in
         apt)
             _db=$(dpkg-query -W -f '|${Package}|${Architecture}|${Status}|${Version}\n' -- "$@" 2>/dev/null)
@@ -229,6 +230,7 @@ package_find_rpm() {
 # package_provided NAME…: sets _provided to a text of lines, those of NAME… that an installed package provides
 # (`mail-transport-agent` on Debian, `vim` on Fedora). One call for all.
 package_provided() {
+    if [ -n "${package_known-}" ]; then _provided=$package_provides; return; fi
     _provided=$n
     case $_pm in
         apt)

@@ -14,7 +14,8 @@ use crate::sh;
 use crate::shell::{Pattern, Script};
 use request::Found;
 
-static LOOK: Library = Library { name: "package_look", text: include_str!("look.sh") };
+/// Questions about packages, alone and together with others.
+pub static LOOK: Library = Library { name: "package_look", text: concat!(include_str!("look.sh"), include_str!("ask.sh")) };
 static NEWEST: Library = Library { name: "package_newest", text: include_str!("newest.sh") };
 static CHANGE: Library = Library { name: "package_change", text: concat!(include_str!("lock.sh"), include_str!("change.sh")) };
 

@@ -73,18 +73,27 @@ service_stale() {
     esac
 }
 
-# service__newer PATTERN: sets _newer to yes when a path that fits PATTERN, below the folders of unit files, has
+# service__newer PATTERN…: sets _newer to yes when a path that fits a PATTERN, below the folders of unit files, has
 # changed since systemd last read them. NeedDaemonReload alone does not see a folder of drop-ins that was not there then
 # (seen in systemd 252). Without busctl, GNU find and systemd 250 it is all that there is.
 service__newer() {
     _newer=no
+    # Nothing has changed of all that several questions together are about.
+    [ -z "${service_unchanged-}" ] || return 0
     _v=$(busctl get-property org.freedesktop.systemd1 /org/freedesktop/systemd1 org.freedesktop.systemd1.Manager UnitsLoadTimestamp 2>/dev/null)
     _v=${_v#t }
     case $_v in *[!0-9]* | '' | ? | ?? | ??? | ???? | ????? | ??????) return ;; esac
     # Microseconds since 1970, by this host's own clock.
     _w=${_v%??????}
+    _x=$#
+    while [ "$_x" -gt 0 ]; do
+        set -- "$@" -o -path "$1"
+        shift
+        _x=$((_x - 1))
+    done
+    shift
     _v=$(find /etc/systemd/system /run/systemd/system /usr/local/lib/systemd/system /usr/lib/systemd/system \
-        -path "$1" -newerct "@$_w.${_v#"$_w"}" ! -newerct now -print -quit 2>/dev/null)
+        \( "$@" \) -newerct "@$_w.${_v#"$_w"}" ! -newerct now -print -quit 2>/dev/null)
     [ -z "$_v" ] || _newer=yes
 }
 
@@ -211,13 +220,24 @@ service__nearest() {
 
 # ---------------------------------------------------------------- systemd
 
-# service__show: asks systemd about _unit, once; service__get then picks from the reply.
+# service__show: asks systemd about _unit, once; service__get then picks from the reply. What has been asked for several
+# questions together holds for the first look of each.
 service__show() {
-    _o=$n$(systemctl show \
+    if [ -n "${service_told-}" ]; then
+        _o=$service_told service_told=''
+        return
+    fi
+    service_unchanged=''
+    _o=$n$(service__ask "$_unit")$n
+}
+
+# service__ask UNIT…
+service__ask() {
+    systemctl show \
         --property=Id,LoadState,LoadError,ActiveState,SubState,UnitFileState,Type,RemainAfterExit,CanReload \
         --property=NeedDaemonReload,SourcePath,NRestarts,MainPID,InvocationID,Result,ExecMainStatus \
         --property=ActiveEnterTimestampMonotonic,InactiveExitTimestampMonotonic \
-        -- "$_unit" 2>&1)$n
+        -- "$@" 2>&1
 }
 
 # service__show_real: like service__show, but finds the unit also by a name that it would

@@ -16,7 +16,8 @@ use crate::sh;
 use crate::shell::{Pattern, Script};
 use plan::{Plan, Seen};
 
-static LOOK: Library = Library { name: "service_look", text: concat!(include_str!("look.sh"), include_str!("look_scripts.sh")) };
+/// Questions about services, alone and together with others.
+pub static LOOK: Library = Library { name: "service_look", text: concat!(include_str!("look.sh"), include_str!("look_scripts.sh"), include_str!("ask.sh")) };
 static CHANGE: Library = Library { name: "service_change", text: include_str!("change.sh") };
 
 /// Start, stop, restart, reload, enable, disable or mask a service.
