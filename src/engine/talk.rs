@@ -331,14 +331,22 @@ impl Walker {
         let other = user.as_ref().map(|name| self.plan.become_as(name, &self.shared.input.options));
         let content = Arc::clone(&upload.content);
         let sending = async {
-            let stop = std::pin::pin!(stopping(self.stop.clone()));
-            let Some(old) = &upload.old else {
-                return crate::remote::upload(link, other.as_ref(), &upload.path, &content.bytes, stop).await;
-            };
-            let shared = Arc::clone(&content);
-            let _worked_out = tokio::task::spawn_blocking(move || shared.blocks().len()).await;
-            let compared = crate::remote::Compared { bytes: &content.bytes, sha256: &content.sha256, block_bytes: content.block_bytes(), blocks: content.blocks() };
-            crate::remote::upload_over(link, other.as_ref(), &upload.path, compared, old, stop).await
+            let mut stop = std::pin::pin!(stopping(self.stop.clone()));
+            if let Some(old) = &upload.old {
+                let shared = Arc::clone(&content);
+                let _worked_out = tokio::task::spawn_blocking(move || shared.blocks().len()).await;
+                let compared = crate::remote::Compared { bytes: &content.bytes, sha256: &content.sha256, block_bytes: content.block_bytes(), blocks: content.blocks() };
+                if crate::remote::upload_over(link, other.as_ref(), &upload.path, compared, old, &mut stop).await? {
+                    return Ok(());
+                }
+            }
+            let is_far = link.is_far();
+            if is_far {
+                let shared = Arc::clone(&content);
+                let _worked_out = tokio::task::spawn_blocking(move || shared.packed().is_some()).await;
+            }
+            let packed = if is_far { content.packed() } else { None };
+            crate::remote::upload(link, other.as_ref(), &upload.path, &content.bytes, packed, stop).await
         };
         match tokio::time::timeout(limit, sending).await {
             Ok(sent) => sent,

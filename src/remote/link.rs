@@ -10,6 +10,9 @@ use super::pipe::{self, Event, Input};
 use super::ssh::{self, Algorithms, Alive, Identity, Trail};
 use super::{HostFailure, Reach};
 
+/// Nearer than this a network carries more than the 100 MB that `gzip` unpacks in a second.
+const FAR: Duration = Duration::from_millis(10);
+
 /// Where a host is and how to log in there.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -119,6 +122,14 @@ impl Link {
         match self {
             Self::Ssh(session) if !session.takes_long_commands() => 8 << 10,
             Self::Ssh(_) | Self::Local => 100 << 10,
+        }
+    }
+
+    /// Whether what is sent takes long enough on its way that a host makes more of it sooner when it comes packed.
+    pub fn is_far(&self) -> bool {
+        match self {
+            Self::Ssh(session) => session.distance() >= FAR,
+            Self::Local => false,
         }
     }
 

@@ -15,10 +15,10 @@ const CORE: &str = include_str!("core.sh");
 const SMALL: &str = include_str!("small.sh");
 
 /// The login user's shell reads its text from its argument, where the server takes long ones.
-const FROM_ARGUMENT: &str = r#"eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$1"|tr "~^\047\134" "\047\134~^")""#;
+const FROM_ARGUMENT: &str = r#"eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$1")""#;
 /// Another user's shell reads it from the first line of its stdin, so that it stays out of sudo's log. It says first that
 /// it is there: until then, whatever is sent might be read as a password.
-const FROM_STDIN: &str = r#"printf %s "$1" >&2;IFS= read -r x;eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$x"|tr "~^\047\134" "\047\134~^")""#;
+const FROM_STDIN: &str = r#"printf %s "$1" >&2;IFS= read -r x;eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$x")""#;
 
 /// As whom to work, and how to get there.
 #[derive(Clone, Debug)]
@@ -173,21 +173,17 @@ pub fn without_comments(script: &str) -> String {
         })
 }
 
-/// Text as one single-quoted word for any login shell, to be read back by `printf %b` and `tr`.
-///
-/// sh text is full of `'` and `\`, which would take five letters each, so they change places with two letters that it
-/// hardly ever holds. TCP sends some 14 KB before it waits for the first answer: every letter counts.
+/// Text as one single-quoted word for any login shell, to be read back by `printf %b`, which most shells have built in: a program
+/// such as `tr`, which would make quotes of other letters, takes a host longer than the bytes that it saves.
 fn encoded(text: &[u8]) -> String {
     let mut word = String::with_capacity(text.len() + text.len() / 8);
-    for &byte in text {
+    for (at, &byte) in text.iter().enumerate() {
         match byte {
-            b'\'' => word.push('~'),
-            b'\\' => word.push('^'),
-            b'~' => word.push_str("\\0047"),
-            b'^' => word.push_str("\\0134"),
             // Two letters in place of five: a script has many lines.
             b'\n' => word.push_str("\\n"),
-            b'!' | 0..=31 | 127.. => {
+            // Up to three digits follow the zero.
+            b'\'' if !text.get(at + 1).is_some_and(u8::is_ascii_digit) => word.push_str("\\047"),
+            b'\'' | b'\\' | b'!' | 0..=31 | 127.. => {
                 let _infallible = write!(word, "\\0{byte:03o}");
             }
             _ => word.push(byte as char),
@@ -206,6 +202,13 @@ mod tests {
         let command = Opening::new(&text, None, "", 90_000).command;
         assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
         assert_eq!(command.matches('\'').count(), 4);
+    }
+
+    #[test]
+    fn printf_reads_back_what_was_encoded() {
+        let text: Vec<u8> = (1..=255).chain(*b"''7'\\0'9\\\\'\n'!~^%s").collect();
+        let output = std::process::Command::new("sh").args(["-c", "printf %b \"$1\"", "sh", &encoded(&text)]).output().expect("sh runs");
+        assert_eq!(output.stdout, text);
     }
 
     #[test]

@@ -14,15 +14,24 @@ const PLAN_BYTES: usize = 16 << 10;
 const HASH_LINE_BYTES: usize = 80;
 
 /// Writes bytes to a path that does not exist yet, for its owner alone. The caller moves the file to its place. When
-/// `stop` ends first, nothing more is sent, and the host removes what it has.
+/// `stop` ends first, nothing more is sent, and the host removes what it has. A host that is far away gets the `packed` ones.
 ///
 /// # Errors
 /// When the host does not take the bytes: no room, no such folder, no contact; [`HostFailure::Interrupted`] after `stop`.
-pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
+pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], packed: Option<&[u8]>, stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
-    const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ cat >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
-    send(link, user, (RECEIVE, path, &bytes.len().to_string()), &[bytes], stop).await
+    const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ $3 >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+    let words = |reader: &str| format!("{} '{reader}'", bytes.len());
+    let mut stop = std::pin::pin!(stop);
+    // Where its gzip cannot take them, the bytes go as they are.
+    if let Some(packed) = packed {
+        match send(link, user, (RECEIVE, path, &words("gzip -dc")), &[packed], &mut stop).await {
+            Err(HostFailure::Upload(_)) => {}
+            sent => return sent,
+        }
+    }
+    send(link, user, (RECEIVE, path, &words("cat")), &[bytes], &mut stop).await
 }
 
 /// What is known of content that is to be compared with a file on the host.
@@ -35,26 +44,24 @@ pub struct Compared<'a> {
     pub blocks: &'a [String],
 }
 
-/// As [`upload`], but of what the file `old` holds already in the same place, nothing is sent. What the host cannot compare, or
-/// what does not come out right there, is sent as a whole.
+/// As [`upload`], but of what the file `old` holds already in the same place, nothing is sent. `false`: the host cannot compare them, or
+/// too little is the same, or it does not come out right there; then the whole is to be sent.
 ///
 /// # Errors
 /// As [`upload`].
-pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], content: Compared<'_>, old: &[u8], mut stop: impl Future<Output = ()> + Unpin) -> Result<(), HostFailure> {
+pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], content: Compared<'_>, old: &[u8], mut stop: impl Future<Output = ()> + Unpin) -> Result<bool, HostFailure> {
     // As above; then what is there and what is sent, in turns. Whatever has no `head` that takes exactly so many bytes gives another hash.
     const ASSEMBLE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;l=$2;s=$3;b=$4;o=$(printf %bx "$5");o=${o%x};shift 5;{ while [ $# -gt 0 ];do case $1 in o)dd if="$o" bs="$b" skip="$2" count="$3" 2>/dev/null||break;shift 3;;*)head -c "$2"||break;shift 2;;esac;done >"$f"&&[ "$(wc -c <"$f")" -eq "$l" ]&&[ "$(sha256sum <"$f")" = "$s  -" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
     let there = tokio::select! {
         there = blocks(link, user, old, &content) => there,
         () = &mut stop => return Err(HostFailure::Interrupted),
     };
-    if let Some((plan, parts)) = plan(&content, &there) {
-        let word = format!("{} {} {} {}{plan}", content.bytes.len(), content.sha256, content.block_bytes, coded(old));
-        match send(link, user, (ASSEMBLE, path, &word), &parts, &mut stop).await {
-            Err(HostFailure::Upload(_)) => {}
-            sent => return sent,
-        }
+    let Some((plan, parts)) = plan(&content, &there) else { return Ok(false) };
+    let word = format!("{} {} {} {}{plan}", content.bytes.len(), content.sha256, content.block_bytes, coded(old));
+    match send(link, user, (ASSEMBLE, path, &word), &parts, &mut stop).await {
+        Err(HostFailure::Upload(_)) => Ok(false),
+        sent => sent.map(|()| true),
     }
-    upload(link, user, path, content.bytes, stop).await
 }
 
 /// The SHA-256 of each block of a file on the host; none where it has no tool for that.

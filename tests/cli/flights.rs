@@ -1,6 +1,8 @@
 //! How often a run crosses the network. Counts, not times.
 
-use super::{apply, mutate, one};
+use std::time::Duration;
+
+use super::{Faults, Fleet, apply, mutate, one};
 
 fn many(count: usize) -> String {
     let mut playbook = String::from("hosts = 'all'\n");
@@ -108,6 +110,22 @@ fn one_login_and_one_shell_serve_a_whole_run() {
     assert_eq!((fleet.host("alpha").connections(), fleet.host("alpha").commands()), (1, 1));
 }
 
+/// Seven turns are the protocol's: version, key exchange, service, login, channel, command and answer, goodbye. Where two frames cross,
+/// one more is counted.
+#[test]
+fn a_login_takes_what_the_protocol_asks_for() {
+    let turns = (0..5).map(|_| {
+        let fleet = one();
+        assert_eq!(apply(&fleet, "hosts = 'all'\n[[task]]\nping = {}\n", &[]).exit, 0);
+        let host = fleet.host("alpha");
+        // Nobody asks what else would do, no other key is tried, and the first question travels in the command.
+        assert_eq!((host.connections(), host.requests(), host.commands()), (1, 1, 1));
+        host.turns()
+    });
+    let turns = turns.min().expect("five logins");
+    assert!(turns <= 8, "{turns} turns");
+}
+
 #[test]
 fn large_content_travels_over_a_channel_of_its_own() {
     let fleet = one();
@@ -152,6 +170,35 @@ fn of_a_large_file_only_what_has_changed_is_sent() {
     std::fs::write(fleet.host("alpha").home.join("large"), &large[..20 << 20]).expect("a file");
     assert!(sent(playbook) < 12 << 20);
     assert!(std::fs::read(fleet.host("alpha").home.join("large")).expect("the copy") == large, "the copy is another");
+}
+
+/// What is sent to hosts that are far away is packed, where that is worth it and the host can unpack it.
+#[test]
+fn far_away_a_text_is_sent_packed() {
+    let text: String = (0..40_000).map(|number| format!("listen {number} on every address\n")).collect();
+    let sent = |fleet: &Fleet| {
+        fleet.write("files/large.txt", &text);
+        assert_eq!(apply(fleet, "hosts = 'all'\n[[task]]\ncopy = { src = 'large.txt', dest = '~/large' }\n", &[]).document["totals"]["changed"], 2);
+        ["alpha", "beta"].map(|host| {
+            assert_eq!(std::fs::read_to_string(fleet.host(host).home.join("large")).expect("the copy"), text);
+            fleet.host(host).bytes().0
+        })
+    };
+    let far = Faults { delay: Duration::from_millis(10), ..Faults::default() };
+    let fleet = Fleet::start(&["alpha", "beta"], &far);
+    for bytes in sent(&fleet) {
+        assert!(bytes < text.len() / 2, "{bytes} of {} bytes", text.len());
+    }
+    // One whose gzip is of no use gets it as it is.
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, script) in [("gzip", "#!/bin/sh\nexit 1\n".to_owned()), ("sh", format!("#!/bin/sh\nPATH={}:$PATH exec /bin/sh \"$@\"\n", folder.path().display()))] {
+        std::fs::write(folder.path().join(name), script).expect("a script");
+        std::fs::set_permissions(folder.path().join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    }
+    let fleet = Fleet::start(&["alpha", "beta"], &Faults { shell: Some(folder.path().join("sh").display().to_string()), ..far });
+    for bytes in sent(&fleet) {
+        assert!(bytes > text.len(), "{bytes} of {} bytes", text.len());
+    }
 }
 
 #[test]

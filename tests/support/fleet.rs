@@ -73,6 +73,8 @@ pub struct Host {
 #[derive(Default)]
 struct Counts {
     connections: AtomicUsize,
+    /// Requests to be let in, with a key or with nothing.
+    requests: AtomicUsize,
     commands: AtomicUsize,
     /// How often the direction of traffic has turned towards the server.
     turns: AtomicUsize,
@@ -102,6 +104,11 @@ impl Host {
 
     pub fn connections(&self) -> usize {
         self.counts.connections.load(Ordering::SeqCst)
+    }
+
+    /// Requests to be let in, with a key or with nothing.
+    pub fn requests(&self) -> usize {
+        self.counts.requests.load(Ordering::SeqCst)
     }
 
     /// Commands started on it so far.
@@ -348,6 +355,7 @@ impl russh::server::Handler for Login {
         let closed = || home.join("armed").exists() && std::fs::read_to_string(home.join("conf")).is_ok_and(|conf| conf.contains("closed"));
         let refused = self.faults.refuse_login || self.faults.obeys_files && (home.join("no-login").exists() || closed());
         self.host.counts.keys.fetch_add(1, Ordering::SeqCst);
+        self.host.counts.requests.fetch_add(1, Ordering::SeqCst);
         let good = !refused && self.faults.authority.is_none() && key.public_key.key_data() == self.allowed.key_data();
         if good && self.faults.both {
             self.has_key = true;
@@ -362,6 +370,7 @@ impl russh::server::Handler for Login {
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
+        self.host.counts.requests.fetch_add(1, Ordering::SeqCst);
         Ok(self.refusal())
     }
 

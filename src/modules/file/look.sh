@@ -122,6 +122,28 @@ file__stat_by_ls() {
 # its start.
 file__large=16777216
 
+# file__when PATH → _when: what changes with every write to a large file; empty where that cannot be told.
+file__when() {
+  _when=$(stat -c '%d %i %s %y' -- "$1" 2>/dev/null)
+}
+
+# file__remember PATH SHA WHEN: PATH held this when it was hashed, just before it was moved here. Its next question need not
+# hash it again, unless a write or anything else has come in between: then one of the times is another.
+file__remember() {
+  _h_line=$(stat -c "%d %i %s %y $2 %z" -- "$1" 2>/dev/null)
+  case $_h_line in
+    "$3 $2 "*) printf '%s\n' "$_h_line" >"${st-}/runs/${core_run-}/hashed" ;;
+  esac 2>/dev/null
+  return 0
+}
+
+# file__remembers PATH → _sha: is it known already?
+file__remembers() {
+  { IFS= read -r _h_line <"${st-}/runs/${core_run-}/hashed"; } 2>/dev/null || return 1
+  _sha=${_h_line% * * *} _sha=${_sha##* }
+  [ "$_h_line" = "$(stat -c "%d %i %s %y $_sha %z" -- "$1" 2>/dev/null)" ]
+}
+
 # file__sha PATH [SIZE] → _sha: SHA-256 in hex. Status 1: cannot be read, 2: this host has no tool for it.
 # From stdin, because GNU marks odd names in its output. A CRC (cksum) is no substitute: it would let a
 # half-written or tampered file pass as verified, so such a host is refused.
@@ -131,7 +153,9 @@ file__sha() {
     return 0
   fi
   _sha=''
-  if [ "${2:-0}" -gt "$file__large" ] && command -v openssl >/dev/null 2>&1 && _sha=$(openssl dgst -sha256 -r 2>/dev/null <"$1") && [ -n "$_sha" ]; then
+  if [ "${2:-0}" -gt "$file__large" ] && file__remembers "$1"; then
+    :
+  elif [ "${2:-0}" -gt "$file__large" ] && command -v openssl >/dev/null 2>&1 && _sha=$(openssl dgst -sha256 -r 2>/dev/null <"$1") && [ -n "$_sha" ]; then
     :
   elif command -v sha256sum >/dev/null 2>&1; then
     _sha=$(sha256sum 2>/dev/null <"$1")

@@ -216,6 +216,7 @@ file__put() {
     file__stop 1 "$_why"
   fi
   _tmp=''
+  [ -z "$_when" ] || file__remember "$_at" "$_want" "$_when"
   file__sync "$_beside" ${_cell:+..} || { file__why "$_path"; file__stop 6 "$(core_esc "$_path") is new, but the folder could not be synced: $_why"; }
 
   case $_check in
@@ -242,8 +243,9 @@ file__put() {
 
 # file__put_verify: does the temporary hold what was asked for?
 file__put_verify() {
-  _bytes=0
+  _bytes=0 _when=''
   [ "$_from" = text ] || _bytes=$(wc -c <"$_tmp")
+  [ "$_bytes" -le "$file__large" ] || file__when "$_tmp"
   file__sha "$_tmp" "$_bytes"
   case $? in
     0) ;;

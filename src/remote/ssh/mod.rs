@@ -11,8 +11,9 @@ mod login;
 mod stream;
 mod trail;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::Channel;
 use russh::client::{self, Handle, Msg};
@@ -37,6 +38,8 @@ pub struct Session {
     server: Arc<OnceLock<Vec<u8>>>,
     /// Why it ended the connection.
     farewell: Arc<OnceLock<String>>,
+    /// The shortest round trip so far, in microseconds.
+    nearest: AtomicU64,
     _leash: Leash,
 }
 
@@ -56,7 +59,7 @@ impl Session {
                 client::connect_stream(config, stream, guard).await.map_err(|error| error.about(target, &overture))?;
             let logged_in = login::log_in(&mut handle, target, &reach.keyring, trail).await;
             logged_in.map_err(|failure| failure.with_farewell(farewell.get()))?;
-            Ok(Self { handle, server, farewell, _leash: leash })
+            Ok(Self { handle, server, farewell, nearest: AtomicU64::new(u64::MAX), _leash: leash })
         };
         let opened = tokio::time::timeout(LOGIN_LIMIT, login)
             .await
@@ -77,10 +80,12 @@ impl Session {
     /// [`HostFailure::Channel`] when the server does not allow one, [`HostFailure::Lost`] when it has gone.
     pub async fn start(&self, command: &str) -> Result<Channel<Msg>, HostFailure> {
         let open = async {
+            let asked = Instant::now();
             let channel = self.handle.channel_open_session().await.map_err(|error| match error {
                 russh::Error::ChannelOpenFailure(reason) => HostFailure::Channel(format!("{reason:?}")),
                 other => self.lost(&other),
             })?;
+            self.nearest.fetch_min(asked.elapsed().as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
             // No answer is waited for: what the command prints, or the end of the channel, is the answer.
             channel.exec(false, command).await.map_err(|error| self.lost(&error))?;
             Ok(channel)
@@ -88,6 +93,11 @@ impl Session {
         tokio::time::timeout(CHANNEL_LIMIT, open)
             .await
             .unwrap_or(Err(HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs()))))
+    }
+
+    /// How long an answer of the server takes at the least; a loaded controller takes it for longer.
+    pub fn distance(&self) -> Duration {
+        Duration::from_micros(self.nearest.load(Ordering::Relaxed))
     }
 
     /// Asks the server for a connection to another host.
