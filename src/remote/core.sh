@@ -593,6 +593,7 @@ command -v setsid >/dev/null 2>&1 && core_setsid=setsid || core_setsid=
 # A short text that stands in the script itself goes through a pipe, without a process; in some shells through a file.
 core_pipes=''
 [ ! -p /dev/fd/0 ] <<X || core_pipes=1
+:
 X
 f='' gone='' core_count='' core_mess='' core_boot='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work
