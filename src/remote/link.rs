@@ -133,6 +133,14 @@ impl Link {
         }
     }
 
+    /// Whether several channels at once may carry more than one: the host is far, and has not refused any yet.
+    pub(super) fn is_wide(&self) -> bool {
+        match self {
+            Self::Ssh(session) => self.is_far() && !session.has_refused(),
+            Self::Local => false,
+        }
+    }
+
     /// Takes leave of the server.
     pub async fn close(&self) {
         if let Self::Ssh(session) = self {

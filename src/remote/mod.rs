@@ -9,6 +9,7 @@ mod flight;
 mod frame;
 mod link;
 mod opening;
+mod parts;
 mod pipe;
 mod reach;
 mod shell;

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::opening::Become;
+use super::parts::{self, upload_in_parts};
 use super::pipe::Event;
 use super::transfer::{STALL_LIMIT, coded, said, start};
 use super::{HostFailure, Link};
@@ -28,6 +29,13 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8
     if let Some(packed) = packed {
         match send(link, user, (RECEIVE, path, &words("gzip -dc")), &[packed], &mut stop).await {
             Err(HostFailure::Upload(_)) => {}
+            sent => return sent,
+        }
+    }
+    // Where it does not work in parts, they go one after the other.
+    if link.is_wide() && bytes.len() >= parts::LEAST_BYTES {
+        match upload_in_parts(link, user, path, bytes, &mut stop).await {
+            Err(HostFailure::Upload(_) | HostFailure::Channel(_)) => {}
             sent => return sent,
         }
     }

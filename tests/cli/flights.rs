@@ -201,6 +201,32 @@ fn far_away_a_text_is_sent_packed() {
     }
 }
 
+/// Far away a large file comes over several channels; a server that has too few gets it over one.
+#[test]
+fn far_away_a_large_file_is_sent_in_parts() {
+    for most_sessions in [None, Some(2)] {
+        let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(10), most_sessions, ..Faults::default() });
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        let noise = |_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[4]
+        };
+        let large: Vec<u8> = (0..(17_u32 << 20) + 5).map(noise).collect();
+        std::fs::create_dir_all(fleet.folder.path().join("files")).expect("a folder");
+        std::fs::write(fleet.folder.path().join("files/large.bin"), &large).expect("a file");
+        let ran = apply(&fleet, "hosts = 'all'\n[[task]]\ncopy = { src = 'large.bin', dest = '~/large' }\n", &[]);
+        assert_eq!(ran.document["totals"]["changed"], 1, "{}", ran.document);
+        let host = fleet.host("alpha");
+        assert!(std::fs::read(host.home.join("large")).expect("the copy") == large, "the copy is another");
+        assert!(!super::tree(&host.home).iter().any(|(path, _)| path.contains(".mutate.upload")));
+        if most_sessions.is_none() {
+            assert_eq!((host.connections(), host.commands()), (1, 5), "a shell, and four parts");
+        }
+    }
+}
+
 #[test]
 fn check_contacts_nobody() {
     let fleet = one();

@@ -11,7 +11,7 @@ mod login;
 mod stream;
 mod trail;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub struct Session {
     farewell: Arc<OnceLock<String>>,
     /// The shortest round trip so far, in microseconds.
     nearest: AtomicU64,
+    /// It has refused a channel.
+    has_refused: AtomicBool,
     _leash: Leash,
 }
 
@@ -59,7 +61,7 @@ impl Session {
                 client::connect_stream(config, stream, guard).await.map_err(|error| error.about(target, &overture))?;
             let logged_in = login::log_in(&mut handle, target, &reach.keyring, trail).await;
             logged_in.map_err(|failure| failure.with_farewell(farewell.get()))?;
-            Ok(Self { handle, server, farewell, nearest: AtomicU64::new(u64::MAX), _leash: leash })
+            Ok(Self { handle, server, farewell, nearest: AtomicU64::new(u64::MAX), has_refused: AtomicBool::new(false), _leash: leash })
         };
         let opened = tokio::time::timeout(LOGIN_LIMIT, login)
             .await
@@ -82,7 +84,10 @@ impl Session {
         let open = async {
             let asked = Instant::now();
             let channel = self.handle.channel_open_session().await.map_err(|error| match error {
-                russh::Error::ChannelOpenFailure(reason) => HostFailure::Channel(format!("{reason:?}")),
+                russh::Error::ChannelOpenFailure(reason) => {
+                    self.has_refused.store(true, Ordering::Relaxed);
+                    HostFailure::Channel(format!("{reason:?}"))
+                }
                 other => self.lost(&other),
             })?;
             self.nearest.fetch_min(asked.elapsed().as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -98,6 +103,11 @@ impl Session {
     /// How long an answer of the server takes at the least; a loaded controller takes it for longer.
     pub fn distance(&self) -> Duration {
         Duration::from_micros(self.nearest.load(Ordering::Relaxed))
+    }
+
+    /// Whether the server has refused a channel so far.
+    pub fn has_refused(&self) -> bool {
+        self.has_refused.load(Ordering::Relaxed)
     }
 
     /// Asks the server for a connection to another host.
