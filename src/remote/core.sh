@@ -222,6 +222,13 @@ core_apart() {
   done
 }
 
+# B LENGTH: so many bytes of frames follow, which are read at once. What has not come whole is not begun.
+B() {
+  l=$(head -c "$1"; printf x)
+  [ "${#l}" = "$(($1 + 1))" ] || exit
+  eval "${l%x}"
+}
+
 core_start() {
   printf '%s b %s\n' "$m" "$1" || { gone=1; return 1; }
   printf '%s b %s\n' "$m" "$1" >&2
@@ -524,6 +531,12 @@ core_leave() {
   printf '%s bye\n' "$m" 2>/dev/null
 }
 
+# Whether `head` takes as many bytes as it is told, and no more. If not, what follows a `B` is read line by line.
+core_bulk() {
+  [ "$core_takes" ] || core_takes=$(printf 'ab\nc\n' | { head -c 3 >/dev/null 2>&1; IFS= read -r l; printf %s "$l"; })x
+  [ "$core_takes" = cx ]
+}
+
 core_supervise() {
   while IFS= read -r l; do
     case $l in
@@ -550,6 +563,13 @@ core_supervise() {
       Q)
         echo core_quit=1
         exit
+        ;;
+      'B '*)
+        if core_bulk; then
+          printf '%s\n' "$l"
+          # The rest of a line must not be taken for a line.
+          head -c "${l#B }" || break
+        fi
         ;;
       *) printf '%s\n' "$l" ;;
     esac
@@ -595,5 +615,5 @@ core_pipes=''
 [ ! -p /dev/fd/0 ] <<X || core_pipes=1
 :
 X
-f='' gone='' core_count='' core_mess='' core_boot='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
+f='' gone='' core_count='' core_mess='' core_boot='' core_takes='' core_before='' core_quit='' core_owner='' core_run='' core_grace=600 m=$q
 core_supervise | core_work
