@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use fleet::{Faults, Fleet, Host};
+use fleet::{Faults, Fleet, Host, noise};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -161,19 +161,6 @@ fn fifty() -> String {
         text.push_str(&format!("[[task]]\ncommand = {{ cmd = 'touch stamp{number}', creates = '~/stamp{number}' }}\n"));
     }
     text
-}
-
-/// Bytes that nobody can compress.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[4]
-        })
-        .collect()
 }
 
 type Work = (&'static str, &'static [&'static str], fn(&Fleet) -> Vec<String>, bool);

@@ -340,12 +340,12 @@ impl Walker {
                     return Ok(());
                 }
             }
-            let is_far = link.is_far();
-            if is_far {
+            let mut packed = None;
+            if link.is_far() {
                 let shared = Arc::clone(&content);
                 let _worked_out = tokio::task::spawn_blocking(move || shared.packed().is_some()).await;
+                packed = content.packed();
             }
-            let packed = if is_far { content.packed() } else { None };
             crate::remote::upload(link, other.as_ref(), &upload.path, &content.bytes, packed, stop).await
         };
         match tokio::time::timeout(limit, sending).await {

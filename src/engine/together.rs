@@ -59,7 +59,6 @@ fn first_group(frames: &[Frame]) -> Group {
     let mut paths: Vec<(Vec<u8>, bool)> = Vec::new();
     let mut kinds: Vec<Kind> = Vec::new();
     let mut bytes = 0;
-    let mut count = 0;
     for frame in frames.iter().take(HIGHEST_COUNT) {
         let shares = shares(frame);
         bytes += frame.line().len();
@@ -82,17 +81,16 @@ fn first_group(frames: &[Frame]) -> Group {
             Shares::Look(kind) => kinds.push(kind),
             Shares::Nothing => {}
         }
-        count += 1;
     }
     if paths.len() > 1 {
-        return Group::Changes(count);
+        return Group::Changes(paths.len());
     }
     let names: Vec<Kind> = KINDS.iter().filter(|(name, _)| kinds.iter().any(|(other, _)| name == other)).copied().collect();
     // One of each has nothing to share.
     if names.len() == kinds.len() {
         return Group::Alone;
     }
-    Group::Questions(count, names)
+    Group::Questions(kinds.len(), names)
 }
 
 fn is_below(path: &[u8], folder: &[u8]) -> bool {

@@ -5,19 +5,18 @@ use tokio::sync::mpsc;
 
 use super::opening::Become;
 use super::pipe::{Event, Input};
-use super::transfer::{STALL_LIMIT, said, start};
+use super::transfer::{STALL_LIMIT, hear, said, start, taking, write};
 use super::{HostFailure, Link};
 
 /// OpenSSH takes 2 MiB of a channel per round trip, and 10 channels of a connection.
 const PARTS: usize = 4;
 /// Two more round trips are worth it from here on.
 pub(super) const LEAST_BYTES: usize = 16 << 20;
-const CHUNK_BYTES: usize = 256 << 10;
 /// The unit in which `dd` is told where a part begins.
 const UNIT_BYTES: usize = 64 << 10;
 
 /// Makes the file, says which process has it open, takes the first part, and in the end sees whether all has come.
-const FIRST: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;[ -d /proc/$$/fd ]||exit 9;rm -f "$f";set -C;exec 3>"$f"||exit 1;echo $$;{ cat >&3&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+const FIRST: &str = taking!(r#"[ -d /proc/$$/fd ]||exit 9;exec 3>"$f"||exit 1;echo $$;{ cat >&3&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#);
 /// Takes another part. The file is the one that the first process has open, whatever has become of its name.
 const MORE: &str = r#"printf %s "$1" >&2;shift;dd of="/proc/$2/fd/3" bs=65536 seek="$3" conv=notrunc 2>/dev/null&&printf done"#;
 
@@ -74,13 +73,6 @@ async fn send(streams: &mut [Stream], bytes: &[u8], length: usize) -> Result<(),
     done(&mut first.1).await
 }
 
-async fn write(input: &mut Input, bytes: &[u8]) -> Result<(), HostFailure> {
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        input.write(chunk).await?;
-    }
-    Ok(())
-}
-
 /// The number of the process that has the file open.
 async fn process(events: &mut mpsc::Receiver<Event>) -> Result<String, HostFailure> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -103,13 +95,7 @@ async fn process(events: &mut mpsc::Receiver<Event>) -> Result<String, HostFailu
 /// Waits until the host says that it has taken all.
 async fn done(events: &mut mpsc::Receiver<Event>) -> Result<(), HostFailure> {
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let ended = async {
-        while let Some(event) = events.recv().await {
-            if said(event, &mut stdout, &mut stderr).is_break() {
-                break;
-            }
-        }
-    };
+    let ended = hear(events, &mut stdout, &mut stderr);
     tokio::time::timeout(STALL_LIMIT, ended).await.map_err(|_| HostFailure::Lost("the host did not finish an upload".into()))?;
     if stdout.ends_with(b"done") { Ok(()) } else { Err(HostFailure::Upload("the content did not arrive whole".into())) }
 }

@@ -14,6 +14,16 @@ use super::{HostFailure, Link};
 /// Without a byte from the host for this long, it is taken for lost.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
 
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// A script that takes bytes into a new file: how it begins, up to where nothing is there and `$f` is its path.
+macro_rules! taking {
+    ($rest:literal) => {
+        concat!(r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;"#, $rest)
+    };
+}
+pub(super) use taking;
+
 /// Starts a script that is told a path, coded for `printf %b`, and another word. Its first argument is what it has to print
 /// on stderr when it begins, and those two follow.
 ///
@@ -41,6 +51,23 @@ pub(super) fn coded(path: &[u8]) -> String {
     }
     word.push('\'');
     word
+}
+
+/// Writes all of it; waits while the host takes no more.
+pub(super) async fn write(input: &mut Input, bytes: &[u8]) -> Result<(), HostFailure> {
+    for chunk in bytes.chunks(CHUNK_BYTES) {
+        input.write(chunk).await?;
+    }
+    Ok(())
+}
+
+/// Hears the other side out.
+pub(super) async fn hear(events: &mut mpsc::Receiver<Event>, stdout: &mut Vec<u8>, stderr: &mut Vec<u8>) {
+    while let Some(event) = events.recv().await {
+        if said(event, stdout, stderr).is_break() {
+            break;
+        }
+    }
 }
 
 /// Keeps the beginning of what the other side says; breaks when it has nothing more to say.

@@ -5,10 +5,9 @@ use std::fmt::Write as _;
 use super::opening::Become;
 use super::parts::{self, upload_in_parts};
 use super::pipe::Event;
-use super::transfer::{STALL_LIMIT, coded, said, start};
+use super::transfer::{STALL_LIMIT, coded, hear, start, taking, write};
 use super::{HostFailure, Link};
 
-const CHUNK_BYTES: usize = 256 << 10;
 /// The list of what is there and what is sent travels in a command line.
 const PLAN_BYTES: usize = 16 << 10;
 /// A line of `sha256sum`.
@@ -22,7 +21,7 @@ const HASH_LINE_BYTES: usize = 80;
 pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], packed: Option<&[u8]>, stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
-    const RECEIVE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;{ $3 >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+    const RECEIVE: &str = taking!(r#"{ $3 >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#);
     let words = |reader: &str| format!("{} '{reader}'", bytes.len());
     let mut stop = std::pin::pin!(stop);
     // Where its gzip cannot take them, the bytes go as they are.
@@ -59,7 +58,7 @@ pub struct Compared<'a> {
 /// As [`upload`].
 pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], content: Compared<'_>, old: &[u8], mut stop: impl Future<Output = ()> + Unpin) -> Result<bool, HostFailure> {
     // As above; then what is there and what is sent, in turns. Whatever has no `head` that takes exactly so many bytes gives another hash.
-    const ASSEMBLE: &str = r#"printf %s "$1" >&2;shift;umask 077;f=$(printf %bx "$1");f=${f%x};case ${f##*/} in .mutate.upload.*);;*)exit 9;;esac;rm -f "$f";set -C;l=$2;s=$3;b=$4;o=$(printf %bx "$5");o=${o%x};shift 5;{ while [ $# -gt 0 ];do case $1 in o)dd if="$o" bs="$b" skip="$2" count="$3" 2>/dev/null||break;shift 3;;*)head -c "$2"||break;shift 2;;esac;done >"$f"&&[ "$(wc -c <"$f")" -eq "$l" ]&&[ "$(sha256sum <"$f")" = "$s  -" ]&&printf done;}||{ rm -f "$f";exit 1;}"#;
+    const ASSEMBLE: &str = taking!(r#"l=$2;s=$3;b=$4;o=$(printf %bx "$5");o=${o%x};shift 5;{ while [ $# -gt 0 ];do case $1 in o)dd if="$o" bs="$b" skip="$2" count="$3" 2>/dev/null||break;shift 3;;*)head -c "$2"||break;shift 2;;esac;done >"$f"&&[ "$(wc -c <"$f")" -eq "$l" ]&&[ "$(sha256sum <"$f")" = "$s  -" ]&&printf done;}||{ rm -f "$f";exit 1;}"#);
     let there = tokio::select! {
         there = blocks(link, user, old, &content) => there,
         () = &mut stop => return Err(HostFailure::Interrupted),
@@ -116,20 +115,14 @@ async fn send(link: &Link, user: Option<&Become>, script: (&str, &[u8], &str), p
     let (script, path, word) = script;
     let (mut input, mut events) = start(link, user, script, path, word).await?;
     let sending = async {
-        for chunk in parts.iter().flat_map(|part| part.chunks(CHUNK_BYTES)) {
-            input.write(chunk).await?;
+        for part in parts {
+            write(&mut input, part).await?;
         }
         input.finish().await;
         Ok(())
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-    let receiving = async {
-        while let Some(event) = events.recv().await {
-            if said(event, &mut stdout, &mut stderr).is_break() {
-                break;
-            }
-        }
-    };
+    let receiving = hear(&mut events, &mut stdout, &mut stderr);
     // Once all is sent, the host has a while to write it down.
     let sent = tokio::select! {
         sent = both(sending, receiving) => sent.unwrap_or_else(|| Err(HostFailure::Lost("the host did not finish an upload".into()))),

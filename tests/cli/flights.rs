@@ -206,14 +206,7 @@ fn far_away_a_text_is_sent_packed() {
 fn far_away_a_large_file_is_sent_in_parts() {
     for most_sessions in [None, Some(2)] {
         let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(10), most_sessions, ..Faults::default() });
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let noise = |_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[4]
-        };
-        let large: Vec<u8> = (0..(17_u32 << 20) + 5).map(noise).collect();
+        let large = super::fleet::noise((17 << 20) + 5);
         std::fs::create_dir_all(fleet.folder.path().join("files")).expect("a folder");
         std::fs::write(fleet.folder.path().join("files/large.bin"), &large).expect("a file");
         let ran = apply(&fleet, "hosts = 'all'\n[[task]]\ncopy = { src = 'large.bin', dest = '~/large' }\n", &[]);

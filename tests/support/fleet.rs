@@ -55,6 +55,19 @@ pub struct Faults {
     pub no_forwarding: bool,
 }
 
+/// Bytes that nobody can compress.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    (0..length)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[4]
+        })
+        .collect()
+}
+
 /// One host of the fleet.
 #[derive(Clone)]
 pub struct Host {
@@ -73,8 +86,8 @@ pub struct Host {
 #[derive(Default)]
 struct Counts {
     connections: AtomicUsize,
-    /// Requests to be let in, with a key or with nothing.
-    requests: AtomicUsize,
+    /// Requests to be let in with nothing, which ask what else would do.
+    nones: AtomicUsize,
     commands: AtomicUsize,
     /// How often the direction of traffic has turned towards the server.
     turns: AtomicUsize,
@@ -108,7 +121,7 @@ impl Host {
 
     /// Requests to be let in, with a key or with nothing.
     pub fn requests(&self) -> usize {
-        self.counts.requests.load(Ordering::SeqCst)
+        self.counts.keys.load(Ordering::SeqCst) + self.counts.nones.load(Ordering::SeqCst)
     }
 
     /// Commands started on it so far.
@@ -355,7 +368,6 @@ impl russh::server::Handler for Login {
         let closed = || home.join("armed").exists() && std::fs::read_to_string(home.join("conf")).is_ok_and(|conf| conf.contains("closed"));
         let refused = self.faults.refuse_login || self.faults.obeys_files && (home.join("no-login").exists() || closed());
         self.host.counts.keys.fetch_add(1, Ordering::SeqCst);
-        self.host.counts.requests.fetch_add(1, Ordering::SeqCst);
         let good = !refused && self.faults.authority.is_none() && key.public_key.key_data() == self.allowed.key_data();
         if good && self.faults.both {
             self.has_key = true;
@@ -370,7 +382,7 @@ impl russh::server::Handler for Login {
     }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, russh::Error> {
-        self.host.counts.requests.fetch_add(1, Ordering::SeqCst);
+        self.host.counts.nones.fetch_add(1, Ordering::SeqCst);
         Ok(self.refusal())
     }
 

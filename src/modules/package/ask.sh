@@ -10,11 +10,10 @@
 package_known='' package_provides=''
 
 package_group_begin() {
-    package_bare='' package_count=0
+    package_bare=''
 }
 
 package_group_wish() { # NO PROBE
-    package_count=$1
     eval "package_words_$1='' package_open_$1='' package_known_$1=''"
     _no=$1
     eval "set -- $2"
