@@ -375,10 +375,10 @@ fn a_flood_behind_a_jump_host_drowns_nobody_else() {
     command.args(["run", "flood,calm1,calm2", "--output", "json", "-i"]).arg(&inventory);
     command.args(["--", "case $PWD in *flood) head -c 60000000 /dev/zero | tr '\\0' x;; *) echo calm;; esac"]);
     command.env_clear().env("HOME", fleet.folder.path()).env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-    let ran = read(command.output().expect("the program runs"));
+    let (output, memory) = super::fleet::watched(&mut command);
+    let ran = read(output);
     assert_eq!((ran.exit, &ran.document["hosts"]["calm2"]["steps"][0]["stdout"]), (0, &"calm\n".into()), "{}", ran.stderr);
     let flood = ran.document["hosts"]["flood"]["steps"][0]["stdout"].as_str().expect("text");
     assert!(flood.len() < 200_000 && flood.contains("bytes left out"), "{}", flood.len());
-    let memory = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN).expect("the system counts").max_rss() >> 10;
     assert!(memory < 160, "{memory} MiB");
 }

@@ -68,6 +68,23 @@ pub fn noise(length: usize) -> Vec<u8> {
         .collect()
 }
 
+/// What a program said until it ended, and the most memory that it ever had, in MiB. The system counts that for all children of this process
+/// together, and other tests have children in it too.
+pub fn watched(command: &mut std::process::Command) -> (std::process::Output, u64) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
+    let status = format!("/proc/{}/status", child.id());
+    let waiting = std::thread::spawn(move || child.wait_with_output().expect("the program ends"));
+    let mut most_kib = 0;
+    while !waiting.is_finished() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+        most_kib = most_kib.max(line.trim().trim_end_matches(" kB").parse().unwrap_or(0));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(most_kib > 0, "{status} was never seen");
+    (waiting.join().expect("the program ends"), most_kib >> 10)
+}
+
 /// One host of the fleet.
 #[derive(Clone)]
 pub struct Host {
