@@ -75,6 +75,11 @@ fn file() {
 }
 
 #[test]
+fn copy() {
+    in_every_shell("copy", &["src/modules/file/look.sh", "src/modules/file/ask.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh", "src/modules/file/together.sh", "src/modules/copy/look.sh", "src/modules/copy/change.sh"]);
+}
+
+#[test]
 fn package() {
     in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/ask.sh", "src/modules/package/newest.sh", "src/modules/package/lock.sh", "src/modules/package/change.sh"]);
 }

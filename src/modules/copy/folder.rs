@@ -3,7 +3,7 @@
 //! The probe says nothing about an entry that is as wanted, so a tree in place answers with one short line. See
 //! `look.sh` for the answer and `change.sh` for how new files get to their place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
@@ -18,6 +18,8 @@ use crate::shell::{Pattern, Script, glob, printf_argument};
 
 /// Entries in one call: so many that processes are few, so few that a shell handles the words with ease.
 const AT_ONCE: usize = 100;
+/// Signs of a hash: half of it is plenty to tell contents apart, and half as much to send.
+const HASH: usize = 32;
 /// Differences that are listed by name.
 const LISTED: usize = 50;
 
@@ -103,8 +105,7 @@ impl Tree<'_> {
             for entry in entries {
                 let (kind, want): (&[u8], &[u8]) = match &entry.what {
                     What::Folder => (b"d", b"-"),
-                    // Half of the hash is plenty to tell contents apart, and half as much to send.
-                    What::File { content, .. } if self.replaces => (b"f", &content.sha256.as_bytes()[..32]),
+                    What::File { content, .. } if self.replaces => (b"f", &content.sha256.as_bytes()[..HASH]),
                     What::File { .. } => (b"f", b"-"),
                     What::Link(target) => (b"l", target),
                 };
@@ -170,29 +171,40 @@ impl Tree<'_> {
             let text = String::from_utf8_lossy(&answer.stdout);
             bail!("{}", text.trim_end().lines().last().unwrap_or_default());
         }
-        let mut differing = Vec::new();
+        let mut told = BTreeMap::new();
         for line in answer.bytes()?.split(|&byte| byte == b'\n').filter(|line| !line.is_empty() && !line.starts_with(b"end ") && !line.starts_with(b"more ") && !line.starts_with(b"kept ")) {
             let mut fields = line.splitn(2, |&byte| byte == b' ');
             let number = fields.next().and_then(|number| std::str::from_utf8(number).ok()?.parse::<usize>().ok());
-            let Some(entry) = number.and_then(|number| self.entries.get(number)) else {
+            let Some(number) = number.filter(|&number| number < self.entries.len()) else {
                 bail!("the host gave an answer that cannot be read: {}", String::from_utf8_lossy(line));
             };
             let stdout = fields.next().unwrap_or_default().to_vec();
-            differing.push((entry, Look::read(&Answer { status: 0, stdout, remark: Vec::new() })?));
+            told.insert(number, Look::read(&Answer { status: 0, stdout, remark: Vec::new() })?);
+        }
+        // What is below a folder that is absent is not told.
+        let mut absent: HashSet<&[u8]> = HashSet::new();
+        let mut differing = Vec::new();
+        for (number, entry) in self.entries.iter().enumerate() {
+            let is_below = number > 0 && absent.contains(folder_of_relative(entry.path));
+            let Some(look) = told.remove(&number).or_else(|| is_below.then(Look::absent)) else { continue };
+            if look.is(Kind::Absent) && matches!(entry.what, What::Folder) {
+                absent.insert(entry.path);
+            }
+            differing.push((entry, look));
         }
         Ok(differing)
     }
 
-    /// What is on the host and not wanted, what is in a folder before the folder.
-    fn surplus(&self, answer: &Answer) -> Result<Vec<Vec<u8>>> {
+    /// What is on the host and not wanted, relative to the root; what is in a folder before the folder.
+    fn surplus<'s>(&self, answer: &'s Answer) -> Result<Vec<&'s [u8]>> {
         if self.deletes.is_none() {
             return Ok(Vec::new());
         }
-        let wanted: std::collections::HashSet<&[u8]> = self.entries.iter().map(|entry| entry.path).collect();
+        let wanted: HashSet<&[u8]> = self.entries.iter().map(|entry| entry.path).collect();
         let bytes = answer.bytes()?;
         let kept = folders_of(bytes);
         let is_surplus = |path: &&[u8]| !path.is_empty() && !wanted.contains(path) && !kept.contains(path);
-        let mut surplus: Vec<Vec<u8>> = told(bytes, b"more ./").filter(is_surplus).map(|path| self.absolute(path)).collect();
+        let mut surplus: Vec<&[u8]> = told(bytes, b"more ./").filter(is_surplus).collect();
         surplus.sort_unstable_by(|left, right| right.cmp(left));
         Ok(surplus)
     }
@@ -222,7 +234,7 @@ fn told<'a>(bytes: &'a [u8], sign: &'static [u8]) -> impl Iterator<Item = &'a [u
 }
 
 /// The folders that something is in which is left alone: they stay, too.
-fn folders_of(bytes: &[u8]) -> std::collections::HashSet<&[u8]> {
+fn folders_of(bytes: &[u8]) -> HashSet<&[u8]> {
     told(bytes, b"kept ./").flat_map(|path| path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])).collect()
 }
 
@@ -239,14 +251,21 @@ struct Work<'a> {
     root_is_new: bool,
     /// What the host answers besides, where folders stay that nobody wants, for the sake of what is left alone in them.
     left: Vec<u8>,
-    /// Paths whose former state is kept.
-    touched: Vec<Vec<u8>>,
+    /// Paths whose former state is kept, relative to the root.
+    touched: Vec<&'a [u8]>,
+    /// Folders that are made where they are to be.
     folders: Vec<Script>,
     staged: Vec<Staged<'a>>,
-    /// Number in the stage of each folder that gets files.
+    /// Number in the stage of each folder that something is moved to.
     numbers: BTreeMap<Vec<u8>, usize>,
-    /// By folder and mode: hash and name by turns.
-    new: BTreeMap<(Vec<u8>, u32), Vec<Vec<u8>>>,
+    /// New folders with a way in the stage of their own, by their path; and these ways, each after the one that it is in.
+    inside: HashMap<Vec<u8>, Vec<u8>>,
+    staged_folders: Vec<Vec<u8>>,
+    staged_links: Vec<Script>,
+    /// New files by their mode: hash and place in the stage by turns.
+    new: BTreeMap<u32, Vec<Vec<u8>>>,
+    /// By folder: names that are moved there.
+    moves: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     rest: Vec<Script>,
     listed: Vec<String>,
 }
@@ -261,7 +280,11 @@ impl<'a> Work<'a> {
             folders: Vec::new(),
             staged: Vec::new(),
             numbers: BTreeMap::new(),
+            inside: HashMap::new(),
+            staged_folders: Vec::new(),
+            staged_links: Vec::new(),
             new: BTreeMap::new(),
+            moves: BTreeMap::new(),
             rest: Vec::new(),
             listed: Vec::new(),
         }
@@ -274,28 +297,39 @@ impl<'a> Work<'a> {
         match (&entry.what, look.kind) {
             (What::Folder, Kind::Absent) => {
                 self.root_is_new |= entry.path.is_empty();
-                let [mode, owner, group] = tree.folders.words(look, NEW_FOLDER);
-                self.folders.push(sh!("file_dir {} {} {} {}", path, mode, owner, group));
+                if !entry.path.is_empty() && self.is_made_inside(&path, tree.folders.mode_after(look, NEW_FOLDER)) {
+                    let place = self.place(&path);
+                    self.staged_folders.push(place.clone());
+                    self.inside.insert(path.clone(), place);
+                } else {
+                    let [mode, owner, group] = tree.folders.words(look, NEW_FOLDER);
+                    self.folders.push(sh!("file_dir {} {} {} {}", path, mode, owner, group));
+                }
             }
             (What::Folder, Kind::Folder) => self.set_properties(&path, &tree.folders, look),
             (What::File { content, new_mode }, Kind::Absent) => {
-                self.stage(&path, content);
+                let place = self.place(&path);
+                self.staged.push(Staged { file: place.clone(), content });
                 let mode = tree.files.mode_after(look, *new_mode);
-                let files = self.new.entry((folder_of(&path).to_vec(), mode)).or_default();
-                files.extend([content.sha256.clone().into_bytes(), name_of(&path).to_vec()]);
+                self.new.entry(mode).or_default().extend([content.sha256.as_bytes()[..HASH].to_vec(), place]);
             }
             (What::File { content, .. }, Kind::File) if look.sha256 != "-" && look.sha256 != content.sha256 => {
                 if look.links > 1 {
                     bail!("`{shown}` has {} hard links, and replacing it would part them; remove its other names first", look.links);
                 }
-                let file = self.stage(&path, content);
+                let file = self.beside(&path);
+                self.staged.push(Staged { file: file.clone(), content });
                 let [mode, owner, group] = tree.files.words(look, NEW_FILE);
                 let sha256 = &content.sha256;
                 let put = sh!("file_put {} nofollow {} {} {} {} - '' from \"$_stage\"/{}", path, sha256, mode, owner, group, file);
                 self.rest.push(put);
             }
             (What::File { .. }, Kind::File) => self.set_properties(&path, &tree.files, look),
-            (What::Link(target), Kind::Absent | Kind::Link) => self.rest.push(sh!("file_link {} {} -", path, target)),
+            (What::Link(target), Kind::Absent) => {
+                let place = self.place(&path);
+                self.staged_links.push(sh!("copy_link {} {}", place, target));
+            }
+            (What::Link(target), Kind::Link) => self.rest.push(sh!("file_link {} {} -", path, target)),
             (_, Kind::Link) => bail!(
                 "`{shown}` is a link to `{}` on the host, but not in the folder that is copied",
                 String::from_utf8_lossy(&look.target)
@@ -304,15 +338,16 @@ impl<'a> Work<'a> {
         }
         let sign = if look.is(Kind::Absent) { '+' } else { '~' };
         self.listed.push(format!("{sign}{shown}\n"));
-        self.touched.push(path);
+        self.touched.push(entry.path);
         Ok(())
     }
 
     /// What nobody wants goes.
-    fn remove(&mut self, path: &[u8]) {
+    fn remove(&mut self, relative: &'a [u8]) {
+        let path = self.tree.absolute(relative);
         self.rest.push(sh!("file_absent {}", path));
-        self.listed.push(format!("-{}\n", String::from_utf8_lossy(path)));
-        self.touched.push(path.to_vec());
+        self.listed.push(format!("-{}\n", String::from_utf8_lossy(&path)));
+        self.touched.push(relative);
     }
 
     fn set_properties(&mut self, path: &[u8], properties: &Properties, look: &Look) {
@@ -320,13 +355,28 @@ impl<'a> Work<'a> {
         self.rest.push(sh!("file_meta {} {} {} {}", path, mode, owner, group));
     }
 
-    /// Puts a content into the stage and tells its name there.
-    fn stage(&mut self, path: &[u8], content: &'a Arc<Content>) -> Vec<u8> {
+    /// Whether a new folder is made in the stage, and moved with all that is in it. Below the root only: what is made elsewhere shall take
+    /// after the folder that it is in. Where it may not be written to it could not be moved.
+    fn is_made_inside(&self, path: &[u8], mode: u32) -> bool {
+        let above = folder_of(path);
+        mode & 0o200 != 0 && (self.inside.contains_key(above) || above == folder_of(&self.tree.absolute(b".")))
+    }
+
+    /// The place in the stage of something new, which goes with its folder where that is made there, and else is moved on its own.
+    fn place(&mut self, path: &[u8]) -> Vec<u8> {
+        let above = folder_of(path);
+        if let Some(inside) = self.inside.get(above) {
+            return [inside, b"/".as_slice(), name_of(path)].concat();
+        }
+        self.moves.entry(above.to_vec()).or_default().push(name_of(path).to_vec());
+        self.beside(path)
+    }
+
+    /// A place in the stage: the number of the folder, and the name.
+    fn beside(&mut self, path: &[u8]) -> Vec<u8> {
         let next = self.numbers.len();
         let number = *self.numbers.entry(folder_of(path).to_vec()).or_insert(next);
-        let file = [number.to_string().as_bytes(), b"/", name_of(path)].concat();
-        self.staged.push(Staged { file: file.clone(), content });
-        file
+        [number.to_string().as_bytes(), b"/", name_of(path)].concat()
     }
 
     fn change(self, from: String, answer: &Answer) -> Change {
@@ -363,47 +413,63 @@ impl<'a> Work<'a> {
 
     fn apply(&self, upload: Option<&Upload>) -> Script {
         let mut lines: Vec<Script> = self.folders.clone();
-        if !self.staged.is_empty() {
+        if !self.numbers.is_empty() {
             let numbers: Vec<String> = (0..self.numbers.len()).map(|number| number.to_string()).collect();
             let words = ["copy_stage", self.tree.root].into_iter().chain(numbers.iter().map(String::as_str));
             lines.push(Script::call(words));
+            lines.extend(calls(&[b"copy_folders"], self.staged_folders.iter().map(Vec::as_slice), AT_ONCE));
             match upload {
                 Some(upload) => lines.push(sh!("copy_unpack {}", upload.path)),
                 None => lines.extend(
                     self.staged.iter().map(|one| sh!("copy_text {} {}", one.file, printf_argument(&one.content.bytes))),
                 ),
             }
+            lines.extend(self.staged_links.iter().cloned());
         }
-        for ((folder, mode), files) in &self.new {
-            let owner = self.tree.files.owner.unwrap_or("-").as_bytes();
-            let group = self.tree.files.group.unwrap_or("-").as_bytes();
-            let (number, mode) = (self.numbers[folder].to_string(), Mode::text(*mode));
-            for some in files.chunks(2 * AT_ONCE) {
-                let head: [&[u8]; 6] = [b"copy_new", folder, number.as_bytes(), mode.as_bytes(), owner, group];
-                lines.push(Script::call(head.into_iter().chain(some.iter().map(Vec::as_slice))));
-            }
+        let [owner, group] = [self.tree.files.owner, self.tree.files.group].map(|name| name.unwrap_or("-").as_bytes());
+        for (mode, files) in &self.new {
+            let mode = Mode::text(*mode);
+            lines.extend(calls(&[b"copy_made", mode.as_bytes(), owner, group], files.iter().map(Vec::as_slice), 2 * AT_ONCE));
+        }
+        // Each after what is in it.
+        let mode = Mode::text(self.tree.folders.mode_after(&Look::absent(), NEW_FOLDER));
+        let folders = self.staged_folders.iter().rev().flat_map(|folder| [b"-", folder.as_slice()]);
+        lines.extend(calls(&[b"copy_made", mode.as_bytes(), owner, group], folders, 2 * AT_ONCE));
+        for (folder, names) in &self.moves {
+            let number = self.numbers[folder].to_string();
+            lines.extend(calls(&[b"copy_move", folder, number.as_bytes()], names.iter().map(Vec::as_slice), AT_ONCE));
         }
         lines.extend(self.rest.iter().cloned());
         let mut script = Script::default();
         for line in &lines {
             script = script.then(&sh!("{} || copy_fail", line));
         }
-        if self.staged.is_empty() { script } else { script.then(&sh!("copy_end")) }
+        if self.numbers.is_empty() { script } else { script.then(&sh!("copy_end")) }
     }
 
     fn keep(&self) -> Script {
         let mut script = sh!("copy_keep_begin");
         let root = self.tree.root.as_bytes();
-        if self.touched.iter().any(|path| path == root) {
+        if self.touched.iter().any(|path| path.is_empty()) {
             script = script.then(&sh!("copy_keep_root {}", root));
         }
-        let others: Vec<&[u8]> = self.touched.iter().map(Vec::as_slice).filter(|path| *path != root).collect();
-        for some in others.chunks(AT_ONCE) {
-            let head: &[u8] = b"copy_keep";
-            script = script.then(&Script::call([head].into_iter().chain(some.iter().copied())));
+        let others = self.touched.iter().copied().filter(|path| !path.is_empty());
+        for call in calls(&[b"copy_keep", root], others, AT_ONCE) {
+            script = script.then(&call);
         }
         script.then(&sh!("copy_keep_end"))
     }
+}
+
+/// Calls of a function that has the same first words, with so many of the others at a time.
+fn calls<'w>(head: &[&[u8]], words: impl Iterator<Item = &'w [u8]>, at_once: usize) -> Vec<Script> {
+    let words: Vec<&[u8]> = words.collect();
+    words.chunks(at_once).map(|some| Script::call(head.iter().copied().chain(some.iter().copied()))).collect()
+}
+
+/// The folder that an entry of a tree is in, empty for the root.
+fn folder_of_relative(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|&byte| byte == b'/').unwrap_or(0)]
 }
 
 fn name_of(path: &[u8]) -> &[u8] {

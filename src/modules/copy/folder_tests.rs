@@ -54,23 +54,24 @@ fn a_tree_that_is_right_is_in_place() {
 
 #[test]
 fn a_new_tree_is_made_in_one_go() {
-    let change = change(ARGUMENTS, "0 absent\n1 absent\n2 absent\n3 absent\n4 absent\nend 5\n");
-    let (a, b) = (Content::new(b"a".to_vec()).sha256, Content::new(b"b".to_vec()).sha256);
+    let change = change(ARGUMENTS, "0 absent\nend 5\n");
+    let (a, b) = (&Content::new(b"a".to_vec()).sha256[..32], &Content::new(b"b".to_vec()).sha256[..32]);
     let expected = format!(
         "file_dir '/srv/www' '0755' '-' '-' || copy_fail
-file_dir '/srv/www/sub' '0755' '-' '-' || copy_fail
-'copy_stage' '/srv/www' '0' '1' || copy_fail
+'copy_stage' '/srv/www' '0' || copy_fail
+'copy_folders' '0/sub' || copy_fail
 copy_text '0/a' 'a' || copy_fail
-copy_text '1/b' 'b' || copy_fail
-'copy_new' '/srv/www' '0' '0644' '-' '-' '{a}' 'a' || copy_fail
-'copy_new' '/srv/www/sub' '1' '0644' '-' '-' '{b}' 'b' || copy_fail
-file_link '/srv/www/now' 'sub' - || copy_fail
+copy_text '0/sub/b' 'b' || copy_fail
+copy_link '0/now' 'sub' || copy_fail
+'copy_made' '0644' '-' '-' '{a}' '0/a' '{b}' '0/sub/b' || copy_fail
+'copy_made' '0755' '-' '-' '-' '0/sub' || copy_fail
+'copy_move' '/srv/www' '0' 'a' 'now' 'sub' || copy_fail
 copy_end"
     );
     assert_eq!(change.apply.script.to_string(), expected);
     let expected = "copy_keep_begin
 copy_keep_root '/srv/www'
-'copy_keep' '/srv/www/a' '/srv/www/now' '/srv/www/sub' '/srv/www/sub/b'
+'copy_keep' '/srv/www' 'a' 'now' 'sub' 'sub/b'
 copy_keep_end";
     assert_eq!(change.keep.to_string(), expected);
     assert_eq!(change.undo, Undo::Restore(sh!("copy_back")));
@@ -86,6 +87,21 @@ fn only_what_differs_is_changed() {
     assert!(script.contains("\nfile_put '/srv/www/a' nofollow "), "{script}");
     assert!(script.contains(" '0644' '-' '-' - '' from \"$_stage\"/'0/a' || copy_fail\n"), "{script}");
     assert!(script.ends_with("\nfile_meta '/srv/www/sub/b' '0644' '-' '-' || copy_fail\ncopy_end"), "{script}");
+}
+
+#[test]
+fn what_is_below_a_folder_that_is_absent_is_absent() {
+    let change = change(ARGUMENTS, "3 absent\nend 5\n");
+    assert_eq!(change.from, "2 of 5 entries differ");
+    let script = change.apply.script.to_string();
+    assert!(script.contains("'copy_folders' '0/sub' ") && script.ends_with("'copy_move' '/srv/www' '0' 'sub' || copy_fail\ncopy_end"), "{script}");
+}
+
+#[test]
+fn a_folder_is_made_in_its_place_where_it_could_not_be_moved_or_has_another_above_it() {
+    let script = change(&format!("{ARGUMENTS}\ndirectory_mode = '0555'"), "3 absent\nend 5\n").apply.script.to_string();
+    assert!(script.starts_with("file_dir '/srv/www/sub' '0555' '-' '-' || copy_fail\n"), "{script}");
+    assert!(script.ends_with("'copy_move' '/srv/www/sub' '0' 'b' || copy_fail\ncopy_end"), "{script}");
 }
 
 #[test]

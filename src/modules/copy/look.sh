@@ -7,24 +7,35 @@
 
 # copy_tree ROOT FILE_MODE FOLDER_MODE OWNER GROUP: what is asked of all entries; `-` for what is not.
 copy_tree() {
-  _y_root=$1 _y_file=$2 _y_folder=$3 _y_owner=$4 _y_group=$5
+  _y_root=$1 _y_file=$2 _y_folder=$3 _y_owner=$4 _y_group=$5 _y_gone=$n
 }
 
 # copy_look NUMBER {KIND PATH WANT}…: entries from NUMBER on; PATH is relative to ROOT and empty for ROOT itself.
 #   d PATH -        a folder
 #   f PATH SHA      a file whose SHA-256 begins like this, or `-`: any content
 #   l PATH TARGET   a link
-# Answer: for each entry that differs `NUMBER ` and a line as that of file_look; a file's SHA is `-` when any will do.
-# Processes: for all entries together a stat and a sha256sum; one more for each link.
+# Answer: for each entry that differs `NUMBER ` and a line as that of file_look; a file's SHA is `-` when any will do. What
+# is below a folder that is absent is not told.
+# Processes: for all entries together a sha256sum, and a stat where something differs or owners or modes are asked for; one more for each link.
 copy_look() {
   _y_no=$1
   shift
-  _y_stats=$(copy__each stat "$@")
-  _y_sums=$(copy__each sum "$@")
-  while [ "$#" -gt 0 ]; do
-    copy__one "$1" "$_y_root${2:+/$2}" "$3"
-    _y_no=$((_y_no + 1))
-    shift 3
+  _y_before=$_y_gone
+  copy__sort "$@"
+  _y_sums='' _y_stats=''
+  [ -z "$_y_files" ] || _y_sums=$(copy__each "$_y_files" sha256sum)
+  if [ -z "$_y_odd" ] && copy__content && copy__properties; then return 0; fi
+  [ -n "$_y_stats" ] || [ -z "$_y_there" ] || _y_stats=$(copy__each "$_y_there" stat -c "$_y_format")
+  _y_gone=$_y_before _y_turn=kind
+  for _y_word in "$@"; do
+    case $_y_turn in
+      kind) _y_kind=$_y_word _y_turn=path ;;
+      path) _y_path=$_y_root${_y_word:+/$_y_word} _y_turn=want ;;
+      *)
+        _y_turn=kind
+        case $_y_path in "$_y_gone"/*) ;; *) copy__one "$_y_kind" "$_y_path" "$_y_word" ;; esac
+        _y_no=$((_y_no + 1)) ;;
+    esac
   done
 }
 
@@ -64,25 +75,86 @@ copy_more() {
   IFS=" $t$n"
 }
 
-# copy__each stat|sum {KIND PATH WANT}…: one line for each that is there, or nothing when this host lacks the tool.
-copy__each() {
-  _e_tool=$1 _e_no=$((($# - 1) / 3))
-  shift
-  while [ "$_e_no" -gt 0 ]; do
-    _e_path=$_y_root${2:+/$2}
-    _e_no=$((_e_no - 1))
-    case $_e_tool:$1$3 in
-      stat:*) if [ -e "$_e_path" ] || [ -L "$_e_path" ]; then set -- "$@" "$_e_path"; fi ;;
-      sum:f-) ;;
-      sum:f*) if copy__can_sum "$_e_path"; then set -- "$@" "$_e_path"; fi ;;
+# copy__sort {KIND PATH WANT}… → one on each line: _y_there (what is there), _y_files (whose content is asked for) and _y_wants (their hashes).
+# _y_odd: something is surely not as wanted. _y_gone: the last folder that is absent.
+copy__sort() {
+  _y_there='' _y_files='' _y_wants='' _y_odd='' _y_turn=kind
+  for _y_word in "$@"; do
+    case $_y_turn in
+      kind) _y_kind=$_y_word _y_turn=path; continue ;;
+      path) _y_path=$_y_root${_y_word:+/$_y_word} _y_turn=want; continue ;;
     esac
-    shift 3
+    _y_turn=kind
+    case $_y_path in "$_y_gone"/*) _y_odd=1; continue ;; esac
+    if [ -L "$_y_path" ]; then
+      case $_y_kind in l) file__target "$_y_path" ;; *) _target='' ;; esac
+      [ "$_y_kind$_target" = "l$_y_word" ] || _y_odd=1
+    elif [ -d "$_y_path" ]; then
+      [ "$_y_kind" = d ] || _y_odd=1
+    elif [ ! -f "$_y_path" ] || [ "$_y_kind" != f ]; then
+      _y_odd=1
+      if [ ! -e "$_y_path" ]; then
+        [ "$_y_kind" != d ] || _y_gone=$_y_path
+        continue
+      fi
+    elif [ "$_y_word" != - ]; then
+      if [ -r "$_y_path" ]; then _y_files=$_y_files$_y_path$n _y_wants=$_y_wants$_y_word$n; else _y_odd=1; fi
+    fi
+    _y_there=$_y_there$_y_path$n
   done
-  [ "$#" -gt 0 ] || return 0
-  case $_e_tool in
-    stat) exec stat -c '%f %u %g %h %s %U:%G' -- "$@" 2>/dev/null ;;
-    *) exec sha256sum -- "$@" 2>/dev/null ;;
-  esac
+}
+
+# copy__each LIST TOOL…: what the tool says of the paths of a list, in their order; nothing when this host lacks it. For `$( )`.
+copy__each() {
+  _e_list=$1
+  shift
+  IFS=$n
+  # shellcheck disable=SC2086 # one word from each line
+  exec "$@" -- $_e_list 2>/dev/null
+}
+
+# copy__content: has every file the content that is wanted?
+copy__content() {
+  _y_want=''
+  IFS=$n
+  # shellcheck disable=SC2086 # one word from each line
+  set -- $_y_sums
+  for _y_want in $_y_wants; do
+    # GNU marks a name with a backslash in it
+    case ${1-} in "$_y_want"* | \\"$_y_want"*) shift ;; *) break ;; esac
+    _y_want=''
+  done
+  IFS=" $t$n"
+  [ -z "$_y_want" ]
+}
+
+# What is asked of all paths at once. An account's name has no colon.
+_y_format='%f %u %g %U:%G:%h %s %n'
+
+# copy__properties: has everything the owner, group and mode that are wanted? Leaves _y_stats, when it had to look.
+copy__properties() {
+  [ "$_y_file$_y_folder$_y_owner$_y_group" != ---- ] || return 0
+  _y_stats=$(copy__each "$_y_there" stat -c "$_y_format")
+  _y_good=''
+  IFS=$n
+  for _y_line in ${_y_stats:-x}; do
+    IFS=" $t$n"
+    # Most are alike.
+    _y_like=${_y_line#*:} _y_like=${_y_line%%:*}:${_y_like%%:*}
+    case $_y_good in *"$n$_y_like$n"*) continue ;; esac
+    copy__line "$_y_line"
+    case $_kind in link) continue ;; dir) _y_mode=$_y_folder ;; *) _y_mode=$_y_file ;; esac
+    copy__is "$_y_mode" || return 1
+    _y_good=$_y_good$n$_y_like$n
+  done
+  IFS=" $t$n"
+}
+
+# copy__is MODE: are these the mode, or `-`, and the owner and the group that are wanted?
+copy__is() {
+  case $1 in - | "$_mode") ;; *) return 1 ;; esac
+  case $_y_owner in - | "$_uid" | "$_owner") ;; *) return 1 ;; esac
+  case $_y_group in - | "$_gid" | "$_group") ;; *) return 1 ;; esac
 }
 
 copy__can_sum() {
@@ -93,26 +165,23 @@ copy__can_sum() {
 copy__one() {
   if [ ! -e "$2" ] && [ ! -L "$2" ]; then
     printf '%s absent\n' "$_y_no"
+    [ "$1" != d ] || _y_gone=$2
     [ "$2" != "$_y_root" ] || copy__missing
     return
   fi
   copy__stat "$2"
-  _y_line="$_kind $_mode $_uid $_gid"
-  _y_wrong=''
-  case $_y_owner in - | "$_uid" | "$_owner") ;; *) _y_wrong=1 ;; esac
-  case $_y_group in - | "$_gid" | "$_group") ;; *) _y_wrong=1 ;; esac
+  _y_line="$_kind $_mode $_uid $_gid" _y_wrong=''
   file__word "$_owner"; _y_line="$_y_line $_word"
   file__word "$_group"; _y_line="$_y_line $_word"
   case $1$_kind in
-    ddir) case $_y_folder in - | "$_mode") ;; *) _y_wrong=1 ;; esac ;;
+    ddir) copy__is "$_y_folder" || _y_wrong=1 ;;
     ffile)
-      case $_y_file in - | "$_mode") ;; *) _y_wrong=1 ;; esac
+      copy__is "$_y_file" || _y_wrong=1
       _sha=-
       if [ "$3" != - ]; then copy__sum "$2" || exit; fi
       case $_sha in "$3"*) ;; *) _y_wrong=1 ;; esac
       _y_line="$_y_line $_links $_size $_sha" ;;
     llink)
-      _y_wrong=''
       file__target "$2"
       [ "$_target" = "$3" ] || _y_wrong=1
       _y_line="$_y_line $(core_esc "$_target")" ;;
@@ -137,17 +206,26 @@ copy__missing() {
 
 # copy__stat PATH: as file__stat, from the next line of what was asked for all.
 copy__stat() {
-  if [ -z "$_y_stats" ]; then
-    file__stat "$1"
-    return
-  fi
-  _y_names=${_y_stats%%"$n"*}
-  case $_y_stats in *"$n"*) _y_stats=${_y_stats#*"$n"} ;; *) _y_stats='' ;; esac
+  _y_next=${_y_stats%%"$n"*}
+  case $_y_next in
+    *" $1") ;;
+    *) file__stat "$1"; return ;;
+  esac
+  _y_stats=${_y_stats#"$_y_next"} _y_stats=${_y_stats#"$n"}
+  copy__line "$_y_next"
+}
+
+# copy__line LINE: of the format above, into the variables of file__stat.
+copy__line() {
+  _owner=${1%%:*} _y_more=${1#*:}
+  _group=${_y_more%%:*} _y_more=${_y_more#*:}
   # shellcheck disable=SC2086 # numbers
-  set -- $_y_names
-  _y_raw=$((0x$1)) _uid=$2 _gid=$3 _links=$4 _size=$5
-  _y_names=${_y_names#* * * * * }
-  _owner=${_y_names%%:*} _group=${_y_names#*:}
+  set -- $_owner
+  _raw=$1 _uid=${2-} _gid=${3-}
+  _owner=${_owner#* * * }
+  _links=${_y_more%% *} _y_more=${_y_more#* }
+  _size=${_y_more%% *}
+  _y_raw=$((0x$_raw))
   file__digits "$_y_raw"
   case $((_y_raw / 4096)) in
     8) _kind="file" ;; 4) _kind="dir" ;; 10) _kind="link" ;; 1) _kind=fifo ;;
@@ -161,13 +239,13 @@ copy__sum() {
     core_die "$(core_esc "$1") cannot be read by this user; become may help"
     return 3
   fi
-  if [ -n "$_y_sums" ]; then
-    _sha=${_y_sums%%"$n"*}
-    case $_y_sums in *"$n"*) _y_sums=${_y_sums#*"$n"} ;; *) _y_sums='' ;; esac
-    # GNU marks a name with a backslash in it
-    _sha=${_sha%% *} _sha=${_sha#\\}
-    return 0
-  fi
+  _y_next=${_y_sums%%"$n"*}
+  case $_y_next in
+    *" $1" | *" *$1")
+      _y_sums=${_y_sums#"$_y_next"} _y_sums=${_y_sums#"$n"}
+      _sha=${_y_next%% *} _sha=${_sha#\\}
+      return 0 ;;
+  esac
   file__sha "$1"
   case $? in
     0) ;;

@@ -231,13 +231,11 @@ unpack__paths() {
 unpack_keep() {
   copy_keep_begin
   copy_keep_root "$_u_dest"
-  _u_paths=$(unpack__paths)
   IFS=$n
-  for _u_one in $_u_paths; do
-    IFS=" $t$n"
-    copy_keep "$_u_dest/$_u_one"
-  done
+  # shellcheck disable=SC2046 # one word from each line
+  set -- $(IFS=" $t$n"; unpack__paths)
   IFS=" $t$n"
+  copy_keep "$_u_dest" "$@"
   copy_keep_end
 }
 

@@ -1,0 +1,118 @@
+# shellcheck shell=sh
+# shellcheck disable=SC2154,SC1091,SC2016,SC2012,SC2317,SC2034
+# Tests of copy/look.sh and copy/change.sh. LIB is the folder that holds them. Works in a folder made under $HOME (or
+# $TEST_HOME), and removes it. Prints one line per failure and a count.
+. "$LIB/core_test.sh"
+. "$LIB/copy_library.sh"
+LC_ALL=C
+export LC_ALL
+umask 077
+set -f
+base=$(mktemp -d "${TEST_HOME:-$HOME}/ctest.XXXXXX") || exit 1
+chmod 0755 "$base"
+core_run=01TESTRUN
+core_store=$base/store
+mkdir "$core_store"
+me=$(id -u)
+mygid=$(id -g)
+mine="$me $mygid $(id -un) $(id -gn)"
+good=0
+bad=0
+
+is() { # WHAT GOT WANTED
+  if [ "$2" = "$3" ]; then good=$((good + 1)); else bad=$((bad + 1)); printf 'FAILED %s\n   got    %s\n   wanted %s\n' "$1" "$2" "$3"; fi
+}
+like() { # WHAT GOT PATTERN
+  # shellcheck disable=SC2254
+  case $2 in $3) good=$((good + 1)) ;; *) bad=$((bad + 1)); printf 'FAILED %s\n   got     %s\n   pattern %s\n' "$1" "$2" "$3" ;; esac
+}
+sum() { printf %b "$1" | { sha256sum 2>/dev/null || busybox sha256sum; } | { read -r s _; printf %s "$s"; }; }
+half() { sum "$1" | cut -c1-32; }
+# tree FILE_MODE FOLDER_MODE OWNER GROUP {KIND PATH WANT}… → answer, and the status behind it
+tree() { answer=$(copy_tree "$d" "$1" "$2" "$3" "$4"; shift 4; copy_look 0 "$@"; echo "x$?"); }
+do_() { said=$( ("$@") </dev/null 2>&1); status=$?; }
+
+d=$base/d
+a=$(half 'a\n')
+A=$(sum 'a\n')
+b=$(half 'b\n')
+B=$(sum 'b\n')
+
+# --- looking
+tree - - - - d '' - f a "$a" d sub - f sub/b "$b"; is 'nothing is there' "$answer" "0 absent${n}x0"
+mkdir "$d"; chmod 755 "$d"
+tree - - - - d '' - f a "$a" d sub - f sub/b "$b" f z "$a"; is 'below what is absent' "$answer" "1 absent${n}2 absent${n}4 absent${n}x0"
+mkdir "$d/sub" "$d/a b"; chmod 750 "$d/sub"; chmod 755 "$d/a b"
+printf 'a\n' >"$d/a"; printf 'b\n' >"$d/sub/b"; printf 'b\n' >"$d/a b/-x *"; printf 'a\n' >"$d/a b/back\\slash"; ln -s a "$d/link"; : >"$d/empty"
+chmod 644 "$d/a"; chmod 600 "$d/sub/b" "$d/a b/-x *" "$d/a b/back\\slash"
+set -- d '' - f a "$a" d 'a b' - f 'a b/-x *' "$b" f 'a b/back\slash' "$a" f empty "$(half '')" l link a d sub - f sub/b "$b"
+tree - - - - "$@"; is 'in place' "$answer" x0
+tree - - "$me" "$mygid" "$@"; is 'in place, with owners by number' "$answer" x0
+tree - - "$(id -un)" "$(id -gn)" "$@"; is 'in place, with owners by name' "$answer" x0
+tree - - 65533 - d '' - f a "$a"; is 'another owner' "$answer" "0 dir 0755 $mine${n}1 file 0644 $mine 1 2 $A${n}x0"
+tree 0600 0755 - - "$@"; is 'modes' "$answer" "1 file 0644 $mine 1 2 $A${n}7 dir 0750 $mine${n}x0"
+tree 0600 - - - d '' - d sub - f sub/b "$b"; is 'modes of files are not those of folders' "$answer" x0
+tree - - - - f a "$b" d 'a b' - f 'a b/-x *' "$a" f 'a b/back\slash' "$b" f empty - f sub/b "$b"; is 'contents' "$answer" "0 file 0644 $mine 1 2 $A${n}2 file 0600 $mine 1 2 $B${n}3 file 0600 $mine 1 2 $A${n}x0"
+tree - - - - f a - l link b f sub - d a - d link - f none -; is 'kinds' "$answer" "1 link 0777 $mine a${n}2 dir 0750 $mine${n}3 file 0644 $mine 1 2 -${n}4 link 0777 $mine a${n}5 absent${n}x0"
+# A host without the tools, or with ones that fail.
+answer=$(stat() { return 1; }; copy__each() { exit 1; }; copy_tree "$d" - - - -; copy_look 7 "$@" f nope "$a"; echo "x$?"); is 'without the tools' "$answer" "16 absent${n}x0"
+answer=$(copy__each() { exit 1; }; copy_tree "$d" 0600 - - -; copy_look 0 "$@"; echo "x$?"); is 'without the tools: modes' "$answer" "1 file 0644 $mine 1 2 $A${n}x0"
+# What is said of one file is not taken for another's.
+answer=$(copy__each() { if [ "$2" = sha256sum ]; then printf '%s\n' "$B  $d/sub/b"; fi; }; copy_tree "$d" - - - -; copy_look 0 f a "$b" f sub/b "$b"; echo "x$?"); is 'one sum too few' "$answer" "0 file 0644 $mine 1 2 $A${n}x0"
+
+# --- into place
+made() {
+  copy_stage "$d" 0 1 || copy_fail
+  copy_folders 0/new 0/new/deep || copy_fail
+  copy_text 0/one 'a\n' || copy_fail
+  copy_text '0/new/deep/two words' 'b\n' || copy_fail
+  copy_text 1/three 'a\n' || copy_fail
+  copy_link 0/new/l 'deep/two words' || copy_fail
+  copy_made 0640 - - "$a" 0/one "$1" '0/new/deep/two words' "$A" 1/three || copy_fail
+  copy_made 0750 - - - 0/new/deep - 0/new || copy_fail
+  copy_move "$d" 0 new one || copy_fail
+  copy_move "$d/sub" 1 three || copy_fail
+  copy_end
+}
+state() { (cd "$d" && find . | sort | while IFS= read -r f; do printf '%s %s\n' "$(stat -c %a -- "$f")" "$f"; done); }
+before=$(state)
+do_ made "$a"; is 'a wrong content' "$status" 1; like 'a wrong content says' "$said" '*new/deep/two words is not what was sent'
+is 'nothing is left of it' "$(state)" "$before"
+mkdir "$d/new"; do_ made "$b"; is 'made by somebody else' "$status" 4; like 'it says so' "$said" "*$d/new was made by somebody else just now"
+rmdir "$d/new"; is 'nothing is left of that' "$(state)" "$before"
+
+keep() {
+  copy_keep_begin
+  copy_keep_root "$d"
+  copy_keep "$d" new new/deep 'new/deep/two words' new/l one sub/three a
+  copy_keep_end
+}
+record=$( (keep) 2>&1); like 'a record' "$record" 'each 8 list.*'
+do_ made "$b"; is 'made' "$status$said" 0
+tree 0640 - - - f one "$a" f 'new/deep/two words' "$b" l new/l 'deep/two words' f sub/three "$a"; is 'as it was wanted' "$answer" x0
+tree - 0750 - - d new - d new/deep -; is 'with its modes' "$answer" x0
+printf 'changed\n' >"$d/a"
+do_ copy_back "$record"; is 'back' "$status$said" 0
+is 'all is as before' "$(state)" "$before"
+is 'and a file that was there' "$(cat "$d/a")" a
+# Again: what is gone already is no mistake.
+do_ copy_back "$record"; is 'back again' "$status$said" 0
+# Many, so that the list is read in pieces.
+many=''
+no=0
+while [ "$no" -lt 230 ]; do many="$many$no$n" no=$((no + 1)); done
+IFS=$n
+# shellcheck disable=SC2086
+set -- $many
+IFS=" $t$n"
+record=$( (copy_keep_begin; mkdir "$d/many"; copy_keep "$d/many" "$@"; copy_keep_end) 2>&1); like 'many' "$record" 'each 230 *'
+for one in "$@"; do : >"$d/many/$one"; done
+mkdir "$d/many/else"
+do_ copy_back "$record"; is 'many back' "$status$said" 0; is 'what was not ours stays' "$(ls "$d/many")" else
+# A folder that holds something else is not removed.
+record=$( (copy_keep_begin; copy_keep "$d" fresh; copy_keep_end) 2>&1); mkdir "$d/fresh"; : >"$d/fresh/of-others"
+do_ copy_back "$record"; is 'a folder with more in it' "$status" 1; [ -e "$d/fresh/of-others" ]; is 'it is still there' $? 0
+
+cd / && rm -rf "$base"
+echo "$good good, $bad bad"
+[ "$bad" = 0 ]
