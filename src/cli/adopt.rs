@@ -178,7 +178,7 @@ impl Adopt {
         let tree = managed.tree.iter().find(|(at, ..)| at == path).map(|(.., content)| content.clone());
         let wanted = tree.clone().or_else(|| managed.wanted.clone()).filter(|_| is_file);
         // Where the task leaves the content alone nobody has asked for its hash.
-        let is_other = tree.is_some() || wanted.as_ref().is_some_and(|wanted| there.sha256.len() == 64 && there.sha256 != wanted.sha256) || is_file && wanted.is_none() && managed.outcome == Outcome::Changed;
+        let is_other = tree.is_some() || wanted.as_ref().is_some_and(|wanted| there.sha256.len() == 64 && there.sha256 != wanted.sha256()) || is_file && wanted.is_none() && managed.outcome == Outcome::Changed;
         let mut content = None;
         if is_other && there.size_bytes > ORIGINAL_BYTES {
             left(format!("{path} on {} is longer than {} MiB, and is not brought here; copy it with `mutate fetch`", self.host, ORIGINAL_BYTES >> 20));
@@ -198,7 +198,7 @@ impl Adopt {
                 }
                 Some(Ok(bytes)) => Content::new(bytes),
             };
-            if there.sha256.len() == 64 && there.sha256 != bytes.sha256 {
+            if there.sha256.len() == 64 && there.sha256 != bytes.sha256() {
                 left(format!("{path} on {} was changed while it was looked at; run this again", self.host));
                 return Ok(true);
             }
@@ -206,7 +206,7 @@ impl Adopt {
                 left(format!("{} is refused, since the host's file holds a secret, and a patch would show it; edit what it is made from by hand", managed.place()));
                 return Ok(true);
             }
-            content = wanted.is_none_or(|wanted| wanted.sha256 != bytes.sha256).then_some(bytes.bytes);
+            content = wanted.is_none_or(|wanted| wanted.sha256() != bytes.sha256()).then_some(bytes.bytes);
         }
         let mut adopted = engine::adopted(&input.sources, managed, path, &there, content.as_deref());
         // Tasks for the mode and the owner alone.

@@ -168,7 +168,7 @@ pub fn journal_path() -> PathBuf {
 
 /// SHA-256 in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    crate::module::Content::new(bytes.to_vec()).sha256
+    crate::module::Content::new(bytes.to_vec()).sha256().to_owned()
 }
 
 /// Drives a run while signals are heeded and events are shown and remembered. Without a `showing` nothing is shown.

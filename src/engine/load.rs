@@ -15,6 +15,9 @@ const COPY_LIMIT: u64 = 16 << 30;
 /// The longest template, in bytes.
 const TEMPLATE_LIMIT: u64 = 8 << 20;
 
+/// From so many bytes on, a hash takes longer than a thread that works it out ahead.
+const AHEAD_BYTES: usize = 4 << 20;
+
 /// Files that have been read, each once for all hosts.
 #[derive(Default)]
 pub struct Files {
@@ -97,7 +100,13 @@ fn file(path: &Path) -> Result<Local, String> {
     let failed = |reason: String| format!("`{}` cannot be read: {reason}", path.display());
     let bytes = read_bytes(path, COPY_LIMIT).map_err(failed)?;
     let mode = std::fs::metadata(path).map_err(|error| failed(error.to_string()))?.permissions().mode() & 0o7777;
-    Ok(Local::File { content: Arc::new(Content::new(bytes)), mode })
+    let content = Arc::new(Content::new(bytes));
+    if content.bytes.len() >= AHEAD_BYTES {
+        // Meanwhile the first hosts are connected to.
+        let content = content.clone();
+        std::thread::spawn(move || _ = content.sha256());
+    }
+    Ok(Local::File { content, mode })
 }
 
 fn folder(root: &Path) -> Result<Vec<LocalEntry>, String> {

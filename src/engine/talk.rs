@@ -335,7 +335,7 @@ impl Walker {
             if let Some(old) = &upload.old {
                 let shared = Arc::clone(&content);
                 let _worked_out = tokio::task::spawn_blocking(move || shared.blocks().len()).await;
-                let compared = crate::remote::Compared { bytes: &content.bytes, sha256: &content.sha256, block_bytes: content.block_bytes(), blocks: content.blocks() };
+                let compared = crate::remote::Compared { bytes: &content.bytes, sha256: content.sha256(), block_bytes: content.block_bytes(), blocks: content.blocks() };
                 if crate::remote::upload_over(link, other.as_ref(), &upload.path, compared, old, &mut stop).await? {
                     return Ok(());
                 }

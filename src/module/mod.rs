@@ -115,8 +115,7 @@ pub enum WantedKind {
 #[derive(Debug)]
 pub struct Content {
     pub bytes: Vec<u8>,
-    /// SHA-256 in hexadecimal.
-    pub sha256: String,
+    sha256: OnceLock<String>,
     blocks: OnceLock<Vec<String>>,
     packed: OnceLock<Option<Vec<u8>>>,
 }
@@ -132,8 +131,12 @@ const HIGHEST_BLOCKS: usize = 1024;
 
 impl Content {
     pub fn new(bytes: Vec<u8>) -> Self {
-        let sha256 = sha256(&bytes);
-        Self { bytes, sha256, blocks: OnceLock::new(), packed: OnceLock::new() }
+        Self { bytes, sha256: OnceLock::new(), blocks: OnceLock::new(), packed: OnceLock::new() }
+    }
+
+    /// SHA-256 in hexadecimal, worked out once, at some 1 GB/s; who asks meanwhile waits.
+    pub fn sha256(&self) -> &str {
+        self.sha256.get_or_init(|| sha256(&self.bytes))
     }
 
     /// How long the blocks are in which it is compared with what is on a host.

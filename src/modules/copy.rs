@@ -137,11 +137,11 @@ impl Module for Copy {
         }
         if let Some(content) = &self.content {
             let content = Content::new(content.clone().into_bytes());
-            return Question::Ask(self.put(&dest, NEW_FILE).probe(&content.sha256));
+            return Question::Ask(self.put(&dest, NEW_FILE).probe(content.sha256()));
         }
         match around.files.get(self.src()) {
             Some(Local::Folder(entries)) => Question::Ask(self.tree(&dest, entries).probe()),
-            Some(Local::File { content, .. }) => Question::Ask(self.put(&dest, NEW_FILE).probe(&content.sha256)),
+            Some(Local::File { content, .. }) => Question::Ask(self.put(&dest, NEW_FILE).probe(content.sha256())),
             None => Question::Ask(self.put(&dest, NEW_FILE).probe("?")),
         }
     }

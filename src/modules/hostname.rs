@@ -73,7 +73,7 @@ mod tests {
     fn a_name_is_set_in_the_file_and_in_the_kernel() {
         let text = verdict::<Hostname>("name = 'web1'", 0, "name old\nfile 0644 0 0 root root 1 4 ab\ncontent\nold\n");
         assert!(text.starts_with("old content, name old -> new content, name web1\n") && text.contains("hostname -- 'web1'"), "{text}");
-        assert_eq!(verdict::<Hostname>("name = 'web1'", 0, &format!("name web1\nfile 0644 0 0 root root 1 5 {}\ncontent\nweb1\n", crate::module::Content::new(b"web1\n".to_vec()).sha256)), "in place");
+        assert_eq!(verdict::<Hostname>("name = 'web1'", 0, &format!("name web1\nfile 0644 0 0 root root 1 5 {}\ncontent\nweb1\n", crate::module::Content::new(b"web1\n".to_vec()).sha256())), "in place");
         assert!(problems::<Hostname>("name = 'web_1'").contains("is no host name"));
     }
 }

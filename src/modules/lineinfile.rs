@@ -185,7 +185,7 @@ mod tests {
 
     /// The hash of a content, as the host would give it.
     fn sha(content: &str) -> String {
-        crate::module::Content::new(content.into()).sha256
+        crate::module::Content::new(content.into()).sha256().to_owned()
     }
 
     #[test]

@@ -318,7 +318,8 @@ mod tests {
     fn a_changed_file_restarts_what_runs() {
         let text = verdict::<SystemdUnit>(ARGUMENTS, 0, "unit yes yes\nfile 0644 0 0 root root 1 2 ab\ncontent\ny\n");
         assert!(text.contains("systemctl -q restart") && !text.contains("systemctl -q enable"), "{text}");
-        let same = crate::module::Content::new(b"x\n[Install]\n".to_vec()).sha256;
+        let same = crate::module::Content::new(b"x\n[Install]\n".to_vec());
+        let same = same.sha256();
         assert_eq!(verdict::<SystemdUnit>(ARGUMENTS, 0, &format!("unit yes yes\nfile 0644 0 0 root root 1 12 {same}\ncontent\nx\n[Install]\n")), "in place");
     }
 

@@ -65,7 +65,7 @@ impl Module for Template {
     }
 
     fn probe(&self, around: &Surroundings) -> Question {
-        let wanted = around.content(&self.src).map_or("?", |content| content.sha256.as_str());
+        let wanted = around.content(&self.src).map_or("?", |content| content.sha256());
         Question::Ask(self.put(&self.dest(around)).probe(wanted))
     }
 

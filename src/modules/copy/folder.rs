@@ -105,7 +105,7 @@ impl Tree<'_> {
             for entry in entries {
                 let (kind, want): (&[u8], &[u8]) = match &entry.what {
                     What::Folder => (b"d", b"-"),
-                    What::File { content, .. } if self.replaces => (b"f", &content.sha256.as_bytes()[..HASH]),
+                    What::File { content, .. } if self.replaces => (b"f", &content.sha256().as_bytes()[..HASH]),
                     What::File { .. } => (b"f", b"-"),
                     What::Link(target) => (b"l", target),
                 };
@@ -118,7 +118,7 @@ impl Tree<'_> {
             for entry in self.entries.iter().filter(|entry| !entry.path.is_empty()) {
                 names.extend([b"./", entry.path, b"\n"].concat());
             }
-            let mut words = vec!["copy_more".to_owned(), Content::new(names).sha256];
+            let mut words = vec!["copy_more".to_owned(), Content::new(names).sha256().to_owned()];
             for pattern in exclude.iter().map(|pattern| pattern.trim_end_matches('/')) {
                 // `find` knows more signs than these two.
                 let plain = pattern.replace('\\', "\\\\").replace('[', "\\[");
@@ -311,16 +311,16 @@ impl<'a> Work<'a> {
                 let place = self.place(&path);
                 self.staged.push(Staged { file: place.clone(), content });
                 let mode = tree.files.mode_after(look, *new_mode);
-                self.new.entry(mode).or_default().extend([content.sha256.as_bytes()[..HASH].to_vec(), place]);
+                self.new.entry(mode).or_default().extend([content.sha256().as_bytes()[..HASH].to_vec(), place]);
             }
-            (What::File { content, .. }, Kind::File) if look.sha256 != "-" && look.sha256 != content.sha256 => {
+            (What::File { content, .. }, Kind::File) if look.sha256 != "-" && look.sha256 != content.sha256() => {
                 if look.links > 1 {
                     bail!("`{shown}` has {} hard links, and replacing it would part them; remove its other names first", look.links);
                 }
                 let file = self.beside(&path);
                 self.staged.push(Staged { file: file.clone(), content });
                 let [mode, owner, group] = tree.files.words(look, NEW_FILE);
-                let sha256 = &content.sha256;
+                let sha256 = content.sha256();
                 let put = sh!("file_put {} nofollow {} {} {} {} - '' from \"$_stage\"/{}", path, sha256, mode, owner, group, file);
                 self.rest.push(put);
             }

@@ -38,7 +38,8 @@ fn change(arguments: &str, stdout: &str) -> Change {
 #[test]
 fn all_entries_are_asked_about_at_once() {
     let Question::Ask(script) = module::<Copy>(ARGUMENTS).probe(&around()) else { panic!("a question") };
-    let (a, b) = (&Content::new(b"a".to_vec()).sha256[..32], &Content::new(b"b".to_vec()).sha256[..32]);
+    let (a, b) = (Content::new(b"a".to_vec()), Content::new(b"b".to_vec()));
+    let (a, b) = (&a.sha256()[..HASH], &b.sha256()[..HASH]);
     let expected = format!(
         "copy_tree '/srv/www' '0644' '-' '-' '-'
 'copy_look' '0' 'd' '' '-' 'f' 'a' '{a}' 'l' 'now' 'sub' 'd' 'sub' '-' 'f' 'sub/b' '{b}'
@@ -55,7 +56,8 @@ fn a_tree_that_is_right_is_in_place() {
 #[test]
 fn a_new_tree_is_made_in_one_go() {
     let change = change(ARGUMENTS, "0 absent\nend 5\n");
-    let (a, b) = (&Content::new(b"a".to_vec()).sha256[..32], &Content::new(b"b".to_vec()).sha256[..32]);
+    let (a, b) = (Content::new(b"a".to_vec()), Content::new(b"b".to_vec()));
+    let (a, b) = (&a.sha256()[..HASH], &b.sha256()[..HASH]);
     let expected = format!(
         "file_dir '/srv/www' '0755' '-' '-' || copy_fail
 'copy_stage' '/srv/www' '0' || copy_fail
@@ -81,7 +83,8 @@ copy_keep_end";
 
 #[test]
 fn only_what_differs_is_changed() {
-    let sha = Content::new(b"b".to_vec()).sha256;
+    let content = Content::new(b"b".to_vec());
+    let sha = content.sha256();
     let answer = format!("1 file 0600 0 0 root root 1 3 ab\n4 file 0755 0 0 root root 1 1 {sha}\nend 5\n");
     let script = change(ARGUMENTS, &answer).apply.script.to_string();
     assert!(script.contains("\nfile_put '/srv/www/a' nofollow "), "{script}");

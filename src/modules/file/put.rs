@@ -53,7 +53,7 @@ pub enum Source<'a> {
 impl Source<'_> {
     fn sha256(&self) -> &str {
         match self {
-            Self::Controller(content) => &content.sha256,
+            Self::Controller(content) => content.sha256(),
             Self::Host { look, .. } => &look.sha256,
         }
     }
@@ -197,7 +197,7 @@ impl Put<'_> {
         // MODE UID GID OWNER GROUP LINKS SIZE SHA
         let (head, _) = head.rsplit_once(' ')?;
         let (head, _) = head.rsplit_once(' ')?;
-        let mut next = format!("{head} {} {}", content.bytes.len(), content.sha256).into_bytes();
+        let mut next = format!("{head} {} {}", content.bytes.len(), content.sha256()).into_bytes();
         next.extend_from_slice(&answer.stdout[end..shown]);
         next.extend_from_slice(b"content\n");
         next.extend_from_slice(&content.bytes);
@@ -279,7 +279,7 @@ pub fn folder_of(path: &[u8]) -> &[u8] {
 /// Where content waits in a folder of the host until its step takes it.
 pub fn upload_path(folder: &[u8], content: &Content) -> Vec<u8> {
     let folder = folder.strip_suffix(b"/").unwrap_or(folder);
-    [folder, b"/.mutate.upload.", &content.sha256.as_bytes()[..16]].concat()
+    [folder, b"/.mutate.upload.", &content.sha256().as_bytes()[..16]].concat()
 }
 
 #[cfg(test)]

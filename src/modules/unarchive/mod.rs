@@ -150,7 +150,7 @@ impl Unarchive {
 
     /// What of the archive is wanted.
     fn entries(&self, content: &Arc<Content>) -> Result<Arc<Vec<LocalEntry>>> {
-        let key = format!("{} {} {:?} {:?}", content.sha256, self.strip_components, self.include.0, self.exclude.0);
+        let key = format!("{} {} {:?} {:?}", content.sha256(), self.strip_components, self.include.0, self.exclude.0);
         let mut read = READ.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, entries)) = read.iter().find(|(known, _)| *known == key) {
             return Ok(Arc::clone(entries));
