@@ -112,7 +112,7 @@ pub fn input(common: &Common, command: &str, what: What, problems: &mut Vec<Diag
         ..Options::default()
     };
     let who = who();
-    Ok(Input { playbooks: Arc::new(playbooks), inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config: Arc::new(ssh_config), reach: Arc::new(Reach::new(Keyring::new(passphrase))), memory: None, consent: None, who })
+    Ok(Input { playbooks: Arc::new(playbooks), inventory: Arc::new(inventory), registry: modules::ALL, sources, extra: Arc::new(extra), options, ssh_config: Arc::new(ssh_config), reach: Arc::new(Reach::new(Keyring::new(passphrase))), contents: Arc::default(), memory: None, consent: None, who })
 }
 
 /// Every module that can be named from here: also those that are described in `modules/` of this folder.

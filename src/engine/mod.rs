@@ -168,6 +168,8 @@ pub struct Input {
     pub ssh_config: Arc<SshConfig>,
     /// Keys and connections that all hosts share.
     pub reach: Arc<Reach>,
+    /// Files of this machine that have been read.
+    pub contents: Arc<load::Contents>,
     /// Who must know of every change before it is made; nobody, where nothing is changed.
     pub memory: Option<Arc<dyn Memory>>,
     /// Who is asked before each change; nobody, unless the user says so.

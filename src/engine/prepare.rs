@@ -114,7 +114,7 @@ fn with_secrets<T>(problems: &mut Vec<Diagnostic>, attempt: impl Fn(&mut Vec<Dia
 fn prepared(input: &Input, run: &str, problems: &mut Vec<Diagnostic>) -> (Prepared, Vec<InTemplate>) {
     let limit = limited(input, problems);
     let mut prepared = Prepared { plays: Vec::new(), hosts: BTreeMap::new(), of_hosts: 0 };
-    let files = Files::default();
+    let files = Files::new(input.contents.clone());
     let mut templates = Vec::new();
     let mut makers = Makers::default();
     for (playbook_at, playbook) in input.playbooks.iter().enumerate() {
@@ -146,7 +146,7 @@ pub(super) fn late_plans(input: &Input, play: &Play, names: &[String], run: &str
         let mut problems = Vec::new();
         let mut plans = host_plans(input, std::slice::from_ref(name), run, &mut problems);
         let mut templates = Vec::new();
-        check_play(input, play, std::slice::from_ref(name), &plans, &Files::default(), &mut problems, &mut templates);
+        check_play(input, play, std::slice::from_ref(name), &plans, &Files::new(input.contents.clone()), &mut problems, &mut templates);
         let trouble = problems.first().map(|problem| {
             let place = problem.span.as_ref().map(|span| format!("{}:{}: ", input.sources.get(span.source).name, input.sources.line(span)));
             format!("{}{}", place.unwrap_or_default(), problem.message)

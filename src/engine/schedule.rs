@@ -121,7 +121,8 @@ pub(super) fn shared(input: Input, run: String, events: mpsc::UnboundedSender<Ev
     let named_facts = input.playbooks.iter().map(|playbook| playbook.plays.iter().map(|play| super::prepare::facts_in(&input, play)).collect()).collect();
     // Each part has numbers of its own.
     let next_lent = input.options.part().number.into();
-    Arc::new(Shared { input, run, events, stop, files: load::Files::default(), handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent, next_order: 1.into() })
+    let files = load::Files::new(input.contents.clone());
+    Arc::new(Shared { input, run, events, stop, files, handshakes: Handshakes::default(), room: Arc::new(Semaphore::new(ROOM_BYTES)), named_facts, new_hosts: Mutex::default(), delegates: Mutex::default(), next_lent, next_order: 1.into() })
 }
 
 /// The totals of all hosts.

@@ -109,6 +109,51 @@ record=$( (copy_keep_begin; mkdir "$d/many"; copy_keep "$d/many" "$@"; copy_keep
 for one in "$@"; do : >"$d/many/$one"; done
 mkdir "$d/many/else"
 do_ copy_back "$record"; is 'many back' "$status$said" 0; is 'what was not ours stays' "$(ls "$d/many")" else
+# --- files that are replaced
+printf 'one\n' >"$d/one"; printf 'two\n' >"$d/two words"; printf 'three\n' >"$d/three"; printf 'odd\n' >"$d/back\\slash"
+chmod 640 "$d/one"; chmod 755 "$d/two words"; chmod 4711 "$d/three"; chmod 604 "$d/back\\slash"
+touch -d @1700000000 "$d/one" "$d/three"
+swap() { # SHA of the last
+  copy_stage "$d" 0 || copy_fail
+  copy_text 0/one 'a\n' || copy_fail
+  copy_text '0/two words' 'b\n' || copy_fail
+  copy_text 0/three 'a\n' || copy_fail
+  copy_text '0/back\slash' 'b\n' || copy_fail
+  copy_swap "$d" 0 "$A" one "$B" 'two words' "$A" three "$1" 'back\slash' || copy_fail
+  copy_end
+}
+contents() { (cd "$d" && cat -- one 'two words' three 'back\slash') | tr '\n' ' '; (cd "$d" && stat -c %a:%Y -- one three) | tr '\n' ' '; }
+before=$(state) said_before=$(contents)
+record=$( (copy_keep_begin; copy_keep "$d" one 'two words' nothing three 'back\slash' sub; copy_keep_end) 2>&1); like 'kept together' "$record" 'each 6 list.*'
+list=$(cat "$core_store/${record##* }")
+if cp --parents --version >/dev/null 2>&1; then
+  like 'copies in a folder of the store' "$list" "$d/one${n}file 0640 $me $mygid 1700000000 4 $(sum 'one\n') tree.* one${n}*${n}$d/nothing${n}absent${n}*"
+fi
+do_ swap "$A"; is 'a wrong content is not swapped' "$status" 1; is 'and nothing else' "$(contents)" "$said_before"
+do_ swap "$B"; is 'swapped' "$status$said" 0; is 'modes stay' "$(state)" "$before"; like 'contents do not' "$(contents)" 'a b a b 640:*'
+[ "$(stat -c %a "$d/three")" = 4711 ]; is 'a set-user-id bit stays' $? 0
+do_ copy_back "$record"; is 'swapped back' "$status$said" 0; is 'contents and times are back' "$(contents)" "$said_before"; is 'and modes' "$(state)" "$before"
+# What is something else by now, or gone, or has been tampered with in the store.
+do_ swap "$B"; rm -f "$d/one"; rm -f "$d/three"; ln -s nowhere "$d/three"; do_ copy_back "$record"; is 'back where it is gone' "$status$said" 0; is 'a link gives way' "$(contents)" "$said_before"
+do_ swap "$B"; rm -f "$d/one"; mkdir "$d/one"; do_ copy_back "$record"; is 'a folder does not' "$status" 1; like 'a folder says' "$said" "*$d/one is a folder now*"; rmdir "$d/one"; do_ copy_back "$record"; is 'back after that' "$(contents)" "$said_before"
+chmod 600 "$d/one"; do_ copy_back "$record"; is 'back twice' "$status$(contents)" "0$said_before"
+do_ swap "$B"; (set +f; printf 'ons\n' >"$(echo "$core_store"/tree.*/three)"); do_ copy_back "$record"; is 'a damaged backup' "$status" 1; like 'damaged says' "$said" "*the backup of $d/three in *is damaged*"
+is 'nothing of ours beside them' "$(cd "$d" && find . -name '.mutate.*')" ''
+(set +f; printf 'three\n' >"$(echo "$core_store"/tree.*/three)"; touch -d @1700000000 "$core_store"/tree.*/three); do_ copy_back "$record"; is 'mended' "$status$(contents)" "0$said_before"
+do_ swap "$B"
+set +f; rm -f "$core_store"/tree.*/one "$core_store/$(sum 'one\n')"; set -f; do_ copy_back "$record"; is 'a backup that is gone' "$status" 1; like 'says so' "$said" "*the backup of $d/one is no longer in*"
+# Several folders, and none of their files by itself.
+mkdir "$d/p" "$d/q"; for one in p/1 p/2 q/1 'q/2 2' q/3; do printf '%s\n' "$one" >"$d/$one"; done
+record=$( (copy_keep_begin; copy_keep "$d" p/1 p/2 p/new q/1 'q/2 2' q/3; copy_keep_end) 2>&1)
+for one in p/1 p/2 p/new q/1 'q/2 2' q/3; do echo other >"$d/$one"; done
+do_ eval 'file_back() { file__stop 1 "$1 by itself"; }; copy_back "$record"'
+if cp --parents --version >/dev/null 2>&1; then is 'several folders' "$status$said" 0; is 'their contents' "$(cd "$d" && cat p/1 p/2 q/1 'q/2 2' q/3 | tr '\n' ,; ls p q | tr '\n' ,)" 'p/1,p/2,q/1,q/2 2,q/3,p:,1,2,,q:,1,2 2,3,'; fi
+rm -rf "$d/p" "$d/q"
+# More than one name: together they would be parted without a word.
+ln "$d/three" "$d/third"; do_ swap "$B"; is 'hard links' "$status" 1; like 'hard links says' "$said" '*three has 2 hard links*'; rm -f "$d/third"
+# Without GNU cp one by one.
+do_ eval 'file__attributes() { return 1; }; copy__swap() { return 1; }; cp() { return 1; }; file__attributes() { return 2; }; swap "$B"'; is 'one by one' "$status$said" 0; like 'all the same' "$(contents)" 'a b a b 640:*'
+
 # A folder that holds something else is not removed.
 record=$( (copy_keep_begin; copy_keep "$d" fresh; copy_keep_end) 2>&1); mkdir "$d/fresh"; : >"$d/fresh/of-others"
 do_ copy_back "$record"; is 'a folder with more in it' "$status" 1; [ -e "$d/fresh/of-others" ]; is 'it is still there' $? 0

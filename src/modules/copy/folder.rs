@@ -266,6 +266,8 @@ struct Work<'a> {
     new: BTreeMap<u32, Vec<Vec<u8>>>,
     /// By folder: names that are moved there.
     moves: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
+    /// By folder: hash and name by turns of files that are replaced and change nothing but their content.
+    swaps: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
     rest: Vec<Script>,
     listed: Vec<String>,
 }
@@ -285,6 +287,7 @@ impl<'a> Work<'a> {
             staged_links: Vec::new(),
             new: BTreeMap::new(),
             moves: BTreeMap::new(),
+            swaps: BTreeMap::new(),
             rest: Vec::new(),
             listed: Vec::new(),
         }
@@ -321,8 +324,12 @@ impl<'a> Work<'a> {
                 self.staged.push(Staged { file: file.clone(), content });
                 let [mode, owner, group] = tree.files.words(look, NEW_FILE);
                 let sha256 = content.sha256();
-                let put = sh!("file_put {} nofollow {} {} {} {} - '' from \"$_stage\"/{}", path, sha256, mode, owner, group, file);
-                self.rest.push(put);
+                if [&mode, &owner, &group].iter().all(|word| *word == "-") {
+                    self.swaps.entry(folder_of(&path).to_vec()).or_default().extend([sha256.as_bytes().to_vec(), name_of(&path).to_vec()]);
+                } else {
+                    let put = sh!("file_put {} nofollow {} {} {} {} - '' from \"$_stage\"/{}", path, sha256, mode, owner, group, file);
+                    self.rest.push(put);
+                }
             }
             (What::File { .. }, Kind::File) => self.set_properties(&path, &tree.files, look),
             (What::Link(target), Kind::Absent) => {
@@ -438,6 +445,10 @@ impl<'a> Work<'a> {
         for (folder, names) in &self.moves {
             let number = self.numbers[folder].to_string();
             lines.extend(calls(&[b"copy_move", folder, number.as_bytes()], names.iter().map(Vec::as_slice), AT_ONCE));
+        }
+        for (folder, files) in &self.swaps {
+            let number = self.numbers[folder].to_string();
+            lines.extend(calls(&[b"copy_swap", folder, number.as_bytes()], files.iter().map(Vec::as_slice), 2 * AT_ONCE));
         }
         lines.extend(self.rest.iter().cloned());
         let mut script = Script::default();

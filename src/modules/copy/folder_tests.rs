@@ -93,6 +93,14 @@ fn only_what_differs_is_changed() {
 }
 
 #[test]
+fn files_that_change_nothing_but_their_content_are_replaced_together() {
+    let (a, b) = (Content::new(b"a".to_vec()), Content::new(b"b".to_vec()));
+    let script = change(ARGUMENTS, "1 file 0644 0 0 root root 1 3 ab\n4 file 0644 0 0 root root 1 1 cd\nend 5\n").apply.script.to_string();
+    let expected = format!("\n'copy_swap' '/srv/www' '0' '{}' 'a' || copy_fail\n'copy_swap' '/srv/www/sub' '1' '{}' 'b' || copy_fail\ncopy_end", a.sha256(), b.sha256());
+    assert!(script.ends_with(&expected), "{script}");
+}
+
+#[test]
 fn what_is_below_a_folder_that_is_absent_is_absent() {
     let change = change(ARGUMENTS, "3 absent\nend 5\n");
     assert_eq!(change.from, "2 of 5 entries differ");

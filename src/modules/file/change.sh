@@ -416,13 +416,19 @@ file__extras_put() {
   esac
 }
 
-# file__attributes WHAT FROM TO: GNU cp carries metadata without a byte. WHAT: mode,ownership,timestamps as wanted; ACL
+# file__preserved WHAT → _b_what: and what else a host's files have.
+file__preserved() {
+  _b_what=$1,xattr
+  [ ! -e /sys/fs/selinux/enforce ] || _b_what=$_b_what,context
+}
+
+# file__attributes WHAT FROM… TO: GNU cp carries metadata without a byte; TO is a folder for more than one. WHAT: mode,ownership,timestamps as wanted; ACL
 # goes with mode; xattr is added, and the security context where SELinux is on. Named ones must succeed, unlike `all`.
 # Status 1: failed (_err) · 2: this cp cannot do it.
 file__attributes() {
-  _b_what=$1,xattr
-  [ ! -e /sys/fs/selinux/enforce ] || _b_what=$_b_what,context
-  file__run cp --attributes-only --preserve="$_b_what" -- "$2" "$3" && return 0
+  file__preserved "$1"
+  shift
+  file__run cp --attributes-only --preserve="$_b_what" -- "$@" && return 0
   case $_err in
     *nrecognized*option* | *nvalid\ option* | *nknown\ option* | *llegal\ option* | *'without xattr support'*) return 2 ;;
   esac

@@ -9,11 +9,12 @@
 #   HASH        the content of a file (0600)
 #   meta.ID     an empty file that GNU cp gave all metadata of the old one (owner, mode, times, ACL, attributes, label)
 #   attr.ID     on hosts without GNU cp: ACL and attributes as text
-#   tree.ID     a copy of a whole tree
+#   tree.ID     a copy of a whole tree, or of files of one, with all metadata
 #   list.ID     owners and modes in a tree: lines `MODE+UID+GID+PATH`
 # A record is one line, and with the store it is all that is needed to bring back exactly what was there:
 #   absent
 #   file MODE UID GID TIME SIZE HASH META     (TIME in seconds since 1970, or `-`: unknown; META: `meta.ID`, `attr.ID`, or `-`: nothing beyond what the record says)
+#   file MODE UID GID TIME SIZE HASH TREE NAME  (NAME in tree.ID: its content and its metadata)
 #   link UID GID TARGET                       (escaped)
 #   dir MODE UID GID TIME
 #   fifo MODE UID GID
@@ -195,20 +196,22 @@ file__back() {
   case $1 in
     file)
       if [ -d "$_path" ] && [ ! -L "$_path" ]; then file__stop 1 "$(core_esc "$_path") is a folder now; it is not replaced by the old file"; fi
-      [ -f "$core_store/$7" ] || file__stop 1 "the backup of $(core_esc "$_path") is no longer in $(core_esc "$core_store")"
+      _kept=$core_store/$7 _meta=$core_store/$8
+      case $8 in tree.*) _kept=$core_store/$8/${_record#* * * * * * * * } _meta=$_kept ;; esac
+      [ -f "$_kept" ] || file__stop 1 "the backup of $(core_esc "$_path") is no longer in $(core_esc "$core_store")"
       if [ "$_private" = private ]; then
         file__cell "$_folder" || { file__why "$_path"; file__stop 1 "$_why"; }
         _tmp=./new _at=../${_path##*/} _beside=.
       else
         file__temp "$_folder" || { file__why "$_path"; file__stop 1 "$_why"; }
       fi
-      _err=$({ cat <"$core_store/$7" >"$_tmp"; } 2>&1) || { file__why "$_path"; file__stop 1 "$_why"; }
+      _err=$({ cat <"$_kept" >"$_tmp"; } 2>&1) || { file__why "$_path"; file__stop 1 "$_why"; }
       file__sha "$_tmp"
       [ "$_sha" = "$7" ] || file__stop 1 "the backup of $(core_esc "$_path") in $(core_esc "$core_store") is damaged"
       case $8 in
-        meta.*)
-          [ -f "$core_store/$8" ] || file__stop 1 "the backup of the metadata of $(core_esc "$_path") is no longer in $(core_esc "$core_store")"
-          file__attributes mode,ownership,timestamps "$core_store/$8" "$_tmp" ||
+        meta.* | tree.*)
+          [ -f "$_meta" ] || file__stop 1 "the backup of the metadata of $(core_esc "$_path") is no longer in $(core_esc "$core_store")"
+          file__attributes mode,ownership,timestamps "$_meta" "$_tmp" ||
             file__stop 1 "the metadata of $(core_esc "$_path") cannot be put back: $_last" ;;
         *)
           file__back_owner "$3" "$4" "$2"
