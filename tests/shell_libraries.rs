@@ -76,7 +76,7 @@ fn file() {
 
 #[test]
 fn copy() {
-    in_every_shell("copy", &["src/modules/file/look.sh", "src/modules/file/ask.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh", "src/modules/file/together.sh", "src/modules/copy/look.sh", "src/modules/copy/change.sh"]);
+    in_every_shell("copy", &["src/modules/file/look.sh", "src/modules/file/ask.sh", "src/modules/file/change.sh", "src/modules/file/put.sh", "src/modules/file/meta.sh", "src/modules/file/store.sh", "src/modules/file/together.sh", "src/modules/copy/look.sh", "src/modules/copy/change.sh", "src/modules/copy/keep.sh"]);
 }
 
 #[test]

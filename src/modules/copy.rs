@@ -16,7 +16,7 @@ use crate::sh;
 use crate::shell::Pattern;
 
 pub static TREE_LOOK: Library = Library { name: "copy_look", text: include_str!("copy/look.sh") };
-pub static TREE_CHANGE: Library = Library { name: "copy_change", text: include_str!("copy/change.sh") };
+pub static TREE_CHANGE: Library = Library { name: "copy_change", text: concat!(include_str!("copy/change.sh"), include_str!("copy/keep.sh")) };
 
 /// Between the answer about the source and the one about the destination.
 const SEPARATOR: &[u8] = b"\n--\n";

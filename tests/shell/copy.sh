@@ -56,6 +56,8 @@ tree - - - - f a "$b" d 'a b' - f 'a b/-x *' "$a" f 'a b/back\slash' "$b" f empt
 tree - - - - f a - l link b f sub - d a - d link - f none -; is 'kinds' "$answer" "1 link 0777 $mine a${n}2 dir 0750 $mine${n}3 file 0644 $mine 1 2 -${n}4 link 0777 $mine a${n}5 absent${n}x0"
 # A host without the tools, or with ones that fail.
 answer=$(stat() { return 1; }; copy__each() { exit 1; }; copy_tree "$d" - - - -; copy_look 7 "$@" f nope "$a"; echo "x$?"); is 'without the tools' "$answer" "16 absent${n}x0"
+# shellcheck disable=SC2086
+answer=$(copy__each() { [ "$2" = sha256sum ] || exit 1; _e_list=$1; shift; IFS=$n; exec "$@" -- $_e_list; }; copy_tree "$d" 0600 0755 - -; copy_look 0 d '' - f a "$a" d sub - f sub/b "$b"; echo "x$?"); is 'without stat' "$answer" "1 file 0644 $mine 1 2 $A${n}2 dir 0750 $mine${n}x0"
 answer=$(copy__each() { exit 1; }; copy_tree "$d" 0600 - - -; copy_look 0 "$@"; echo "x$?"); is 'without the tools: modes' "$answer" "1 file 0644 $mine 1 2 $A${n}x0"
 # What is said of one file is not taken for another's.
 answer=$(copy__each() { if [ "$2" = sha256sum ]; then printf '%s\n' "$B  $d/sub/b"; fi; }; copy_tree "$d" - - - -; copy_look 0 f a "$b" f sub/b "$b"; echo "x$?"); is 'one sum too few' "$answer" "0 file 0644 $mine 1 2 $A${n}x0"
@@ -70,8 +72,8 @@ made() {
   copy_link 0/new/l 'deep/two words' || copy_fail
   copy_made 0640 - - "$a" 0/one "$1" '0/new/deep/two words' "$A" 1/three || copy_fail
   copy_made 0750 - - - 0/new/deep - 0/new || copy_fail
-  copy_move "$d" 0 new one || copy_fail
-  copy_move "$d/sub" 1 three || copy_fail
+  copy_move "$d" 0 - - new one || copy_fail
+  copy_move "$d/sub" 1 - - three || copy_fail
   copy_end
 }
 state() { (cd "$d" && find . | sort | while IFS= read -r f; do printf '%s %s\n' "$(stat -c %a -- "$f")" "$f"; done); }
@@ -95,6 +97,10 @@ printf 'changed\n' >"$d/a"
 do_ copy_back "$record"; is 'back' "$status$said" 0
 is 'all is as before' "$(state)" "$before"
 is 'and a file that was there' "$(cat "$d/a")" a
+# A folder that others would take after, and one behind a mount, get theirs one by one.
+chmod 2755 "$d/sub"; do_ made "$b"; is 'a set-group-id bit' "$status$said" 0; is 'its group' "$(stat -c %g:%a "$d/sub/three")" "$(stat -c %g "$d/sub"):640"; do_ copy_back "$record"; chmod 00750 "$d/sub"; is 'back from that' "$(state)" "$before"
+do_ eval 'copy__mounted() { return 0; }; copy__into_() { :; }; made "$b"'; is 'a mount' "$status$said" 0; is 'the content' "$(cat "$d/sub/three")" a; do_ copy_back "$record"; is 'back from that, too' "$(state)" "$before"
+ln -s a "$d/sub/three"; do_ made "$b"; is 'a name that is taken' "$status" 4; rm -f "$d/sub/three"; do_ copy_back "$record"
 # Again: what is gone already is no mistake.
 do_ copy_back "$record"; is 'back again' "$status$said" 0
 # Many, so that the list is read in pieces.
@@ -142,6 +148,12 @@ is 'nothing of ours beside them' "$(cd "$d" && find . -name '.mutate.*')" ''
 (set +f; printf 'three\n' >"$(echo "$core_store"/tree.*/three)"; touch -d @1700000000 "$core_store"/tree.*/three); do_ copy_back "$record"; is 'mended' "$status$(contents)" "0$said_before"
 do_ swap "$B"
 set +f; rm -f "$core_store"/tree.*/one "$core_store/$(sum 'one\n')"; set -f; do_ copy_back "$record"; is 'a backup that is gone' "$status" 1; like 'says so' "$said" "*the backup of $d/one is no longer in*"
+# A record that cannot be made leaves nothing in the store.
+mkfifo "$d/fifo"; listed=$(ls "$core_store"); do_ eval 'file_keep() { return 1; }; copy_keep_begin; copy_keep "$d" one "two words" fifo'; is 'not kept' "$status" 1; is 'nothing of it is left' "$(ls "$core_store")" "$listed"; rm -f "$d/fifo"
+# What holds a move up is named.
+record=$( (copy_keep_begin; copy_keep "$d" one 'two words' three 'back\slash'; copy_keep_end) 2>&1) said_before=$(contents)
+do_ eval 'mv() { command mv -f -- ./one "$d/"; echo "mv: Operation not permitted" >&2; return 1; }; swap "$B"'; is 'a move that fails half way' "$status" 1; like 'it names the next' "$said" "*$d/two words*"; do_ copy_back "$record"; is 'and it comes back' "$(contents)" "$said_before"
+do_ eval 'copy__mounted() { return 0; }; copy__into() { exit 9; }; copy_stage "$d" 0 || exit; copy_text 0/b "a\\n"; copy_swap "$d/sub" 0 "$A" b; copy_end'; is 'behind a mount by itself' "$status$said$(cat "$d/sub/b")" 0a; printf 'b\n' >"$d/sub/b"
 # Several folders, and none of their files by itself.
 mkdir "$d/p" "$d/q"; for one in p/1 p/2 q/1 'q/2 2' q/3; do printf '%s\n' "$one" >"$d/$one"; done
 record=$( (copy_keep_begin; copy_keep "$d" p/1 p/2 p/new q/1 'q/2 2' q/3; copy_keep_end) 2>&1)

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # shellcheck disable=SC2154 # variables of file_change, $n, $core_run and $core_store of core
-# copy_change: brings the entries of a tree into place. Needs file_look and file_change.
+# copy_change, first part: brings the entries of a tree into place; keep.sh is the second. Needs file_look and file_change.
 #
 # What is new is made in a folder of our own inside the tree (the stage), verified there all together, and then moved, a new
 # folder right below the root with all that is in it: a few processes for a hundred files. So are files that are replaced and keep their
@@ -9,11 +9,12 @@
 #
 # In the stage, what is to be moved is FOLDER/NAME, with FOLDER the number of the folder that it goes to.
 
-# copy_stage ROOT FOLDER…: make the stage in ROOT, with these folders in it.
+# copy_stage ROOT FOLDER…: make the stage in ROOT, with these folders in it. All that follows works in it, so its name is not used again.
 copy_stage() {
   _old='' _cell='' _upload=''
   _path=$1
   shift
+  ! file__strange "$_path" || file__physical "$_path"
   if command -v mktemp >/dev/null 2>&1; then
     _tmp=$(mktemp -d -- "${_path%/}/.mutate.$core_run.XXXXXX" 2>&1) || { _err=$_tmp _tmp=''; file__why "$_path/."; file__stop 1 "$_why"; }
   else
@@ -21,8 +22,39 @@ copy_stage() {
     file__run mkdir -m 0700 -- "$_tmp" || { _tmp=''; file__why "$_path/."; file__stop 1 "$_why"; }
   fi
   _stage=$_tmp
-  cd -- "$_stage" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
+  CDPATH='' cd -P -- "$_stage" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
+  _apart=''
+  if file__strange "$_path"; then
+    _apart=1
+    [ "$(pwd -P; printf x)" = "${_physical%/}/${_stage##*/}${n}x" ] || file__stop 4 "the stage in $(core_esc "$_path") was replaced by somebody else just now"
+    # shellcheck disable=SC3067 # as in file__strange
+    [ -O . ] || file__stop 4 "the stage in $(core_esc "$_path") was replaced by somebody else just now"
+  elif copy__mounted; then
+    _apart=1
+  fi
   file__run mkdir -- "$@" || { file__why "$_path/."; file__stop 1 "$_why"; }
+}
+
+# copy__mounted: is something mounted below ROOT, or can nobody tell?
+copy__mounted() {
+  [ -r /proc/self/mountinfo ] || return 0
+  file__mount_name "$_path"
+  while read -r _ _ _ _ _m_at _; do
+    case $_m_at in "${_r%/}"/?*) return 0 ;; esac
+  done </proc/self/mountinfo
+  return 1
+}
+
+# copy__is_near FOLDER: can what lies in the stage be renamed into this folder, and does the folder belong to nobody else?
+copy__is_near() {
+  [ "$1" = "$_path" ] || { [ -z "$_apart" ] && ! file__strange "$1"; }
+}
+
+# copy__is_alike FOLDER: would something new in it have the group, the ACL and the label that it has in the stage? Processes: ls.
+copy__is_alike() {
+  [ "$1" != "$_path" ] || return 0
+  if [ -e /sys/fs/selinux/enforce ] || [ -g "$1" ] || [ -g "$_path" ]; then return 1; fi
+  case $n$(ls -ld -- "$1" "$_path" 2>/dev/null) in *"$n"??????????+*) return 1 ;; esac
 }
 
 # copy_text FILE FORMAT: a file in the stage, from an argument of `printf %b`.
@@ -103,24 +135,48 @@ copy__verify() {
   done
 }
 
-# copy_move FOLDER NUMBER NAME…: move these, of which there was none, from the stage to FOLDER. Processes: mv and sync.
+# copy_move FOLDER NUMBER OWNER GROUP NAME…: move these, of which there was none, from the stage to FOLDER; or make them there one by one, where
+# they could not be moved or would not be the same. Processes: ls, mv and sync.
 copy_move() {
-  _w_to=$1 _w_from=$2 _w_names=''
-  shift 2
-  cd -- "$_stage/$_w_from" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
+  _w_to=$1 _w_from=$2 _w_owner=$3 _w_group=$4
+  shift 4
   for _w_word in "$@"; do
     if [ -e "$_w_to/$_w_word" ] || [ -L "$_w_to/$_w_word" ]; then
       file__stop 4 "$(core_esc "$_w_to/$_w_word") was made by somebody else just now"
     fi
-    _w_names=$_w_names./$_w_word$n
   done
+  if copy__is_near "$_w_to" && copy__is_alike "$_w_to"; then
+    copy__into "$@"
+    return
+  fi
+  for _w_word in "$@"; do
+    if [ -L "./$_w_from/$_w_word" ]; then
+      file__target "./$_w_from/$_w_word"
+      file_link "$_w_to/$_w_word" "$_target" -
+    else
+      file__sha "./$_w_from/$_w_word" && file__stat "./$_w_from/$_w_word" &&
+        file_put "$_w_to/$_w_word" nofollow "$_sha" "$_mode" "$_w_owner" "$_w_group" - '' from "$_stage/$_w_from/$_w_word"
+    fi || return
+  done
+}
+
+# copy__into NAME…: rename these from the folder _w_from of the stage into the folder _w_to.
+copy__into() {
+  cd -P -- "./$_w_from" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
+  _w_names=''
+  for _w_word in "$@"; do _w_names=$_w_names./${_w_word#./}$n; done
   IFS=$n
   # shellcheck disable=SC2086 # one word from each line
   set -- $_w_names
   IFS=" $t$n"
-  file__run mv -f -- "$@" "$_w_to/" || { file__why "$_w_to/."; file__stop 1 "$_why"; }
-  file__sync "$_w_to" || { file__why "$_w_to/."; file__stop 6 "$_why"; }
-  cd -- "$_stage" || file__stop 6 "the stage in $(core_esc "$_path") was taken away"
+  if ! file__run mv -f -- "$@" "$_w_to/"; then
+    for _w_word in "$@"; do
+      [ ! -e "$_w_word" ] || break
+    done
+    file__why "$_w_to/${_w_word#./}"
+    file__stop 1 "$_why"
+  fi
+  if ! cd -P .. || ! file__sync "$_w_to"; then file__why "$_w_to/."; file__stop 6 "$_why"; fi
 }
 
 # copy_swap FOLDER NUMBER {SHA NAME}…: files of the stage replace these, and take over their owners, modes and attributes: all together, or one
@@ -141,8 +197,7 @@ copy_swap() {
 
 # copy__swap: all of _w_names. Status 1: nothing has happened, and they have to go one by one.
 copy__swap() {
-  ! file__strange "$_w_to" || return 1
-  cd -- "$_stage/$_w_from" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
+  if file__strange "$_path" || ! copy__is_near "$_w_to"; then return 1; fi
   IFS=$n
   # shellcheck disable=SC2086 # one word from each line
   set -- $_w_names
@@ -156,13 +211,18 @@ copy__swap() {
   IFS=" $t$n"
   # What belongs to a file is no byte of it, so the new content stays.
   (cd -- "$_w_to" && file__attributes mode,ownership "$@" "$_stage/$_w_from/") || return 1
-  [ "$(stat -c '%f %u %g' -- "$@" 2>/dev/null)" = "$_w_own" ] || return 1
+  [ "$(copy__staged stat -c '%f %u %g' -- "$@")" = "$_w_own" ] || return 1
+  cd -P -- "./$_w_from" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
   copy__verify "$@"
   file__sync "$@" || { file__why "$_w_to/."; file__stop 1 "$_why"; }
+  cd -P .. || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
   [ "$(copy__old '%f %u %g %s %d %i %Y %h' "$@")" = "$_w_was" ] || file__stop 4 "a file in $(core_esc "$_w_to") was changed by somebody else just now"
-  file__run mv -f -- "$@" "$_w_to/" || { file__why "$_w_to/."; file__stop 1 "$_why"; }
-  file__sync "$_w_to" || { file__why "$_w_to/."; file__stop 6 "$_why"; }
-  cd -- "$_stage" || file__stop 6 "the stage in $(core_esc "$_path") was taken away"
+  copy__into "$@"
+}
+
+# copy__staged COMMAND…: in the folder _w_from of the stage.
+copy__staged() {
+  (cd -P -- "./$_w_from" && exec "$@") 2>/dev/null
 }
 
 # copy__old FORMAT FILE…: what stat says of them in the folder _w_to.
@@ -184,245 +244,4 @@ copy_fail() {
 copy_end() {
   cd /
   file__drop
-}
-
-# copy_keep_begin: the record of a whole tree begins. It is a list in the store: lines of a path and its record by turns.
-copy_keep_begin() {
-  _tmp='' _old=''
-  file__id list
-  _list=$core_store/$_id _count=0 _records='' _k_tree=''
-  _err=$({ printf '' >"$_list"; } 2>&1) || { file__why "$_list"; file__stop 1 "$_why"; }
-  _keeping=$_id
-}
-
-# copy_keep FOLDER NAME…: the record of each. What is not there costs no process; files are copied together, where GNU cp is there.
-copy_keep() {
-  _k_folder=$1 _k_names=''
-  shift
-  for _one in "$@"; do
-    if [ -f "$_k_folder/$_one" ] && [ ! -L "$_k_folder/$_one" ]; then _k_names=$_k_names$_one$n; fi
-  done
-  copy__keep_files || _k_stats='' _k_sums=''
-  for _one in "$@"; do copy__keep "$_k_folder/$_one" "$_one"; done
-  copy__note
-}
-
-# copy__keep_files: copies of _k_names into _k_tree, a folder of the store; what is to be said of them in _k_stats and _k_sums, one on each
-# line. Status 1: they have to go one by one.
-copy__keep_files() {
-  _k_stats='' _k_sums=''
-  IFS=$n
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_k_names
-  IFS=" $t$n"
-  [ "$#" -gt 1 ] || return 0
-  _k_stats=$(cd -- "$_k_folder" && exec stat -c '%f %u %g %Y %s %n' -- "$@" 2>/dev/null) || return 1
-  _k_bytes=0
-  IFS=$n
-  for _k_line in $_k_stats; do
-    _k_line=${_k_line#* * * * }
-    _k_bytes=$((_k_bytes + ${_k_line%% *}))
-  done
-  IFS=" $t$n"
-  file__room "$_k_folder" $((_k_bytes / 1024))
-  if [ -z "$_k_tree" ]; then
-    file__id tree
-    _old=$core_store/$_id
-    file__run mkdir -m 0700 -- "$_old" || { _old=''; return 1; }
-  fi
-  file__preserved mode,ownership,timestamps
-  if ! (cd -- "$_k_folder" && file__run cp -P --parents --preserve="$_b_what" -t "$core_store/${_k_tree:-$_id}" -- "$@"); then
-    [ -n "$_k_tree" ] || file__drop
-    return 1
-  fi
-  _k_tree=${_k_tree:-$_id}
-  _k_sums=$(cd -- "$core_store/$_k_tree" && exec sha256sum -- "$@" 2>/dev/null)
-}
-
-# copy_keep_root PATH: of the folder itself, and of those above it that are missing.
-copy_keep_root() {
-  _k_stats=''
-  if [ -d "$1" ]; then copy__keep "$1"; else copy__record "$1" "$(file_keep_way "$1")"; fi
-  copy__note
-}
-
-# copy__keep PATH [NAME]
-copy__keep() {
-  _record=absent
-  _k_line=${_k_stats%%"$n"*}
-  # shellcheck disable=SC2086 # numbers, and the name
-  set -- "$1" "${2-}" $_k_line
-  if [ -n "$_k_line" ] && [ "$3 $4 $5 $6 $7 $2" = "$_k_line" ]; then
-    _k_sum=${_k_sums%%"$n"*}
-    _k_stats=${_k_stats#"$_k_line"} _k_stats=${_k_stats#"$n"} _k_sums=${_k_sums#"$_k_sum"} _k_sums=${_k_sums#"$n"}
-    # GNU marks a name with a backslash in it
-    case ${_k_sum%% *} in
-      \\* | '') _record=$(file_keep "$1") || exit ;;
-      *)
-        file__digits $((0x$3))
-        _record="file $_mode $4 $5 $6 $7 ${_k_sum%% *} $_k_tree $2" ;;
-    esac
-  elif [ -e "$1" ] || [ -L "$1" ]; then
-    _record=$(file_keep "$1") || exit
-  fi
-  copy__record "$1" "$_record"
-}
-
-copy__record() {
-  _records=$_records$1$n$2$n _count=$((_count + 1))
-  case $_count in *00) copy__note ;; esac
-}
-
-copy__note() {
-  _err=$({ printf %s "$_records" >>"$_list"; } 2>&1) || { file__why "$_list"; file__stop 1 "$_why"; }
-  _records=''
-}
-
-# copy_keep_end: prints the record, `each COUNT LIST`.
-copy_keep_end() {
-  if [ -n "$_k_tree" ]; then
-    file__run sync -f -- "$core_store/$_k_tree" || file__run sync || { file__why "$core_store/$_k_tree"; file__stop 1 "$_why"; }
-  fi
-  file__sync "$_list" "$core_store" || { file__why "$_list"; file__stop 1 "$_why"; }
-  printf '%s\n' "each $_count $_keeping"
-}
-
-# copy_back RECORD (apply): bring back what each path was, the last one first: new files of one folder go together, and old ones come together.
-copy_back() {
-  # shellcheck disable=SC2086 # fields
-  set -- $1
-  _tmp='' _old='' _cell=''
-  [ -f "$core_store/$3" ] || file__stop 1 "the list of what was copied is no longer in $(core_esc "$core_store")"
-  _lines=$(cat <"$core_store/$3")
-  # A long text is copied with every piece that it gets, so it gets large pieces.
-  _back='' _part='' _count=0 _one=''
-  IFS=$n
-  for _line in $_lines; do
-    if [ -z "$_one" ]; then _one=$_line; continue; fi
-    _part=$_one$n$_line$n$_part _one='' _count=$((_count + 1))
-    case $_count in *00) _back=$_part$_back _part='' ;; esac
-  done
-  _from='' _count=0
-  copy__none
-  for _line in $_part$_back; do
-    if [ -z "$_one" ]; then _one=$_line; continue; fi
-    IFS=" $t$n"
-    copy__back "$_one" "$_line"
-    _one=''
-  done
-  IFS=" $t$n"
-  copy__together
-}
-
-# copy__back PATH RECORD: at once, or with those that follow. Of these there is a line each in _names; of those that come from a tree in
-# the store also in _all (the name there), _bases (the last part of it), _records (mode and owners), _shas, and two in _pairs.
-copy__back() {
-  case $2 in
-    absent)
-      if [ ! -e "$1" ] && [ ! -L "$1" ]; then return; fi
-      if [ -L "$1" ] || [ ! -d "$1" ]; then
-        copy__next "${1%/*} " "$1"
-        return
-      fi ;;
-    file\ *)
-      # shellcheck disable=SC2086 # fields
-      set -- "$1" "$2" $2
-      case ${10-} in
-        tree.*)
-          copy__next "${1%/*} ${10}" "$1"
-          _name=${2#"file $4 $5 $6 $7 $8 $9 ${10} "}
-          _w_mode=${4#0} _w_mode=${_w_mode#0} _w_mode=${_w_mode#0}
-          _records="$_records$_w_mode $5 $6$n" _shas=$_shas$9$n _all=$_all./$_name$n _bases=$_bases./${_name##*/}$n _pairs=$_pairs$1$n$2$n
-          return ;;
-      esac ;;
-  esac
-  copy__together
-  file_back "$1" "$2" || exit
-}
-
-# copy__next WHERE PATH: one more of those in _names, which are all of the same folder and come from the same tree, and are not too many.
-copy__next() {
-  _count=$((_count + 1))
-  if [ "$1" != "$_from" ] || [ "$_count" -gt 100 ]; then copy__together; _count=1; fi
-  _from=$1 _names=$_names$2$n
-}
-
-# copy__together: what is in _names goes, or comes back.
-copy__together() {
-  [ -n "$_names" ] || return 0
-  _k_tree=${_from##* } _folder=${_from% *}/
-  if [ -n "$_k_tree" ]; then
-    copy__return || copy__return_each
-  else
-    IFS=$n
-    # shellcheck disable=SC2086 # one word from each line
-    set -- $_names
-    IFS=" $t$n"
-    file__run rm -f -- "$@" || { file__why "$1"; file__stop 1 "$_why"; }
-    file__sync "$_folder" || { file__why "$_folder"; file__stop 6 "$_why"; }
-  fi
-  copy__none
-}
-
-copy__none() {
-  _names='' _records='' _shas='' _all='' _bases='' _pairs=''
-}
-
-# copy__return: files of one folder come back from the store, by way of a folder beside them. Status 1: they have to come one by one.
-copy__return() {
-  if [ ! -d "$_folder" ] || file__strange "$_folder"; then return 1; fi
-  IFS=$n
-  for _name in $_names; do
-    if [ -d "$_name" ] && [ ! -L "$_name" ]; then IFS=" $t$n"; return 1; fi
-  done
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_all
-  IFS=" $t$n"
-  file__name "$_folder."
-  file__run mkdir -m 0700 -- "$_tmp" || { _tmp=''; return 1; }
-  file__preserved mode,ownership,timestamps
-  if ! (cd -- "$core_store/$_k_tree" && file__run cp -P --preserve="$_b_what" -t "$_tmp" -- "$@") || ! cd -- "$_tmp" || ! copy__returned; then
-    cd /
-    file__drop
-    return 1
-  fi
-  IFS=$n
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_bases
-  IFS=" $t$n"
-  file__sync "$@" || { file__why "$_folder."; file__stop 1 "$_why"; }
-  file__run mv -f -- "$@" "$_folder" || { file__why "$_folder."; file__stop 1 "$_why"; }
-  cd /
-  file__drop
-  file__sync "$_folder" || { file__why "$_folder."; file__stop 6 "$_why"; }
-}
-
-# copy__returned: are the files here as the records say?
-copy__returned() {
-  IFS=$n
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_bases
-  _w_sums=$(sha256sum -- "$@" 2>/dev/null)
-  _w_own=$(stat -c '%a %u %g' -- "$@" 2>/dev/null)
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_shas
-  for _line in $_w_sums; do
-    # GNU marks a name with a backslash in it
-    case $_line in "${1:-none} "* | \\"${1:-none} "*) shift ;; *) break ;; esac
-  done
-  IFS=" $t$n"
-  [ "$#" = 0 ] && [ "$_w_own$n" = "$_records" ]
-}
-
-# copy__return_each: one by one, which says what is wrong.
-copy__return_each() {
-  _name=''
-  IFS=$n
-  for _line in $_pairs; do
-    if [ -z "$_name" ]; then _name=$_line; continue; fi
-    IFS=" $t$n"
-    file_back "$_name" "$_line" || exit
-    _name=''
-  done
-  IFS=" $t$n"
 }

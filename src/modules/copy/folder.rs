@@ -444,7 +444,7 @@ impl<'a> Work<'a> {
         lines.extend(calls(&[b"copy_made", mode.as_bytes(), owner, group], folders, 2 * AT_ONCE));
         for (folder, names) in &self.moves {
             let number = self.numbers[folder].to_string();
-            lines.extend(calls(&[b"copy_move", folder, number.as_bytes()], names.iter().map(Vec::as_slice), AT_ONCE));
+            lines.extend(calls(&[b"copy_move", folder, number.as_bytes(), owner, group], names.iter().map(Vec::as_slice), AT_ONCE));
         }
         for (folder, files) in &self.swaps {
             let number = self.numbers[folder].to_string();

@@ -67,7 +67,7 @@ copy_text '0/sub/b' 'b' || copy_fail
 copy_link '0/now' 'sub' || copy_fail
 'copy_made' '0644' '-' '-' '{a}' '0/a' '{b}' '0/sub/b' || copy_fail
 'copy_made' '0755' '-' '-' '-' '0/sub' || copy_fail
-'copy_move' '/srv/www' '0' 'a' 'now' 'sub' || copy_fail
+'copy_move' '/srv/www' '0' '-' '-' 'a' 'now' 'sub' || copy_fail
 copy_end"
     );
     assert_eq!(change.apply.script.to_string(), expected);
@@ -105,14 +105,14 @@ fn what_is_below_a_folder_that_is_absent_is_absent() {
     let change = change(ARGUMENTS, "3 absent\nend 5\n");
     assert_eq!(change.from, "2 of 5 entries differ");
     let script = change.apply.script.to_string();
-    assert!(script.contains("'copy_folders' '0/sub' ") && script.ends_with("'copy_move' '/srv/www' '0' 'sub' || copy_fail\ncopy_end"), "{script}");
+    assert!(script.contains("'copy_folders' '0/sub' ") && script.ends_with("'copy_move' '/srv/www' '0' '-' '-' 'sub' || copy_fail\ncopy_end"), "{script}");
 }
 
 #[test]
 fn a_folder_is_made_in_its_place_where_it_could_not_be_moved_or_has_another_above_it() {
     let script = change(&format!("{ARGUMENTS}\ndirectory_mode = '0555'"), "3 absent\nend 5\n").apply.script.to_string();
     assert!(script.starts_with("file_dir '/srv/www/sub' '0555' '-' '-' || copy_fail\n"), "{script}");
-    assert!(script.ends_with("'copy_move' '/srv/www/sub' '0' 'b' || copy_fail\ncopy_end"), "{script}");
+    assert!(script.ends_with("'copy_move' '/srv/www/sub' '0' '-' '-' 'b' || copy_fail\ncopy_end"), "{script}");
 }
 
 #[test]

@@ -134,10 +134,10 @@ _y_format='%f %u %g %U:%G:%h %s %n'
 # copy__properties: has everything the owner, group and mode that are wanted? Leaves _y_stats, when it had to look.
 copy__properties() {
   [ "$_y_file$_y_folder$_y_owner$_y_group" != ---- ] || return 0
-  _y_stats=$(copy__each "$_y_there" stat -c "$_y_format")
+  _y_stats=$(copy__each "$_y_there" stat -c "$_y_format") || { _y_stats=''; return 1; }
   _y_good=''
   IFS=$n
-  for _y_line in ${_y_stats:-x}; do
+  for _y_line in $_y_stats; do
     IFS=" $t$n"
     # Most are alike.
     _y_like=${_y_line#*:} _y_like=${_y_line%%:*}:${_y_like%%:*}
