@@ -48,7 +48,8 @@ impl From<russh::Error> for Trouble {
 
 impl Trouble {
     /// What it means for whoever wanted to reach the target.
-    pub fn about(self, target: &Target, overture: &Overture) -> HostFailure {
+    pub async fn about(self, target: &Target, overture: &Overture) -> HostFailure {
+        overture.heard_out().await;
         let address = target.address.clone();
         match self {
             Self::Host(failure) => failure,
@@ -295,7 +296,7 @@ impl Looker {
             return Ok(key.clone());
         }
         Err(match looked {
-            Ok(Err(trouble)) => trouble.about(target, &overture),
+            Ok(Err(trouble)) => trouble.about(target, &overture).await,
             Ok(Ok(_)) => HostFailure::Handshake { address: target.address.clone(), reason: "it shows no key".into() },
             Err(_) => HostFailure::LoginTimeout { address: target.address.clone(), limit },
         })

@@ -57,8 +57,10 @@ impl Session {
             let guard = Guard::new(target, reach.known(&target.host_key.files)?, trail.clone())?;
             let (server, farewell) = (guard.server.clone(), guard.farewell.clone());
             let config = Arc::new(algorithms::config(target, &guard.algorithms(), guard.trusts_certificates())?);
-            let mut handle =
-                client::connect_stream(config, stream, guard).await.map_err(|error| error.about(target, &overture))?;
+            let mut handle = match client::connect_stream(config, stream, guard).await {
+                Ok(handle) => handle,
+                Err(error) => return Err(error.about(target, &overture).await),
+            };
             let logged_in = login::log_in(&mut handle, target, &reach.keyring, trail).await;
             logged_in.map_err(|failure| failure.with_farewell(farewell.get()))?;
             Ok(Self { handle, server, farewell, nearest: AtomicU64::new(u64::MAX), has_refused: AtomicBool::new(false), _leash: leash })

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use russh::ChannelStream;
 use russh::client::Msg;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Du
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::{HostFailure, Reach, Route, Session, Stage, Target, Trail};
 use crate::shell::split_words;
@@ -26,6 +28,8 @@ const UNHEARD_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 const WAITING_BYTES: usize = 16 << 20;
 const UNREAD_LIMIT: std::time::Duration = std::time::Duration::from_secs(30);
 const PIECE_BYTES: usize = 32 << 10;
+/// How long what a proxy command says last may take to come.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// What is kept of what a proxy command complains about.
 const COMPLAINT_BYTES: usize = 4096;
 
@@ -70,8 +74,9 @@ pub struct Leash(#[allow(dead_code, reason = "it acts by being dropped")] onesho
 #[derive(Clone, Default)]
 pub struct Overture {
     heard: Arc<Mutex<Vec<u8>>>,
-    /// What a proxy command said on stderr.
+    /// What a proxy command said on stderr, and who listens to it.
     complaint: Arc<Mutex<Vec<u8>>>,
+    listener: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Overture {
@@ -96,6 +101,15 @@ impl Overture {
     pub fn version(&self) -> Option<String> {
         let heard = self.heard.lock().expect("nothing panics while it holds this lock");
         String::from_utf8_lossy(&heard).lines().find(|line| line.starts_with("SSH-")).map(|line| line.trim().to_owned())
+    }
+
+    /// Waits until a proxy command that is over has been heard out.
+    pub async fn heard_out(&self) {
+        let listener = self.listener.lock().expect("nothing panics while it holds this lock").take();
+        if let Some(listener) = listener {
+            // A process that it has started may hold its stderr for ever.
+            let _heard = tokio::time::timeout(LAST_WORDS, listener).await;
+        }
     }
 
     /// The last line of what a proxy command complained about.
@@ -264,7 +278,7 @@ fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail
         return Err(failed("it has no stdin and stdout".into()));
     };
     let complaint = overture.complaint.clone();
-    tokio::spawn(async move {
+    let listener = tokio::spawn(async move {
         let mut buffer = [0; 1024];
         while let Ok(length) = errors.read(&mut buffer).await {
             if length == 0 {
@@ -276,6 +290,7 @@ fn by_command(command: &str, target: &Target, overture: &Overture, trail: &Trail
             kept.drain(..surplus);
         }
     });
+    *overture.listener.lock().expect("nothing panics while it holds this lock") = Some(listener);
     trail.pass(Stage::Route, format!("by `{}`", target.shown_command(command)));
     Ok(Carrier::Command(Box::new(Piped { input, output, _child: Group(child) })))
 }
