@@ -273,7 +273,9 @@ fn four_passes(lab: &Bench, page: &Page, cases: &[&Case], inventory: &str, probl
             let folder = lab.folder.path().join(&page.name).join(format!("case{number}"));
             std::fs::create_dir_all(&folder).expect("a folder");
             for (path, text) in &case.files {
-                std::fs::write(folder.join(path), text).expect("a file");
+                let path = folder.join(path);
+                std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("a folder");
+                std::fs::write(path, text).expect("a file");
             }
             // Modules that are being written.
             if let Some(modules) = std::env::var_os("MUTATE_CASES_MODULES") {
