@@ -150,6 +150,9 @@ do_ swap "$B"
 set +f; rm -f "$core_store"/tree.*/one "$core_store/$(sum 'one\n')"; set -f; do_ copy_back "$record"; is 'a backup that is gone' "$status" 1; like 'says so' "$said" "*the backup of $d/one is no longer in*"
 # A record that cannot be made leaves nothing in the store.
 mkfifo "$d/fifo"; listed=$(ls "$core_store"); do_ eval 'file_keep() { return 1; }; copy_keep_begin; copy_keep "$d" one "two words" fifo'; is 'not kept' "$status" 1; is 'nothing of it is left' "$(ls "$core_store")" "$listed"; rm -f "$d/fifo"
+# A link that comes between is no backup.
+echo secret >"$base/secret"; (set +f; rm -rf "$core_store"/tree.*)
+do_ eval 'cp() { rm -f "$d/one"; ln -s "$base/secret" "$d/one"; command cp "$@"; }; copy_keep_begin; copy_keep "$d" one "two words"; copy_keep_end'; like 'a link between' "$status$(cat "$core_store/${said##* }")" "0$d/one${n}link *"; rm -f "$d/one"; printf 'one\n' >"$d/one"; chmod 640 "$d/one"
 # What holds a move up is named.
 record=$( (copy_keep_begin; copy_keep "$d" one 'two words' three 'back\slash'; copy_keep_end) 2>&1) said_before=$(contents)
 do_ eval 'mv() { command mv -f -- ./one "$d/"; echo "mv: Operation not permitted" >&2; return 1; }; swap "$B"'; is 'a move that fails half way' "$status" 1; like 'it names the next' "$said" "*$d/two words*"; do_ copy_back "$record"; is 'and it comes back' "$(contents)" "$said_before"

@@ -69,6 +69,10 @@ copy__keep_files() {
     return 1
   fi
   _k_tree=${_k_tree:-$_id}
+  # Somebody may have put a link in the place of one.
+  for _k_line in "$@"; do
+    [ ! -L "$core_store/$_k_tree/$_k_line" ] || return 1
+  done
   _k_sums=$(cd -- "$core_store/$_k_tree" && exec sha256sum -- "$@" 2>/dev/null)
 }
 
