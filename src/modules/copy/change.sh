@@ -9,12 +9,16 @@
 #
 # In the stage, what is to be moved is FOLDER/NAME, with FOLDER the number of the folder that it goes to.
 
-# copy_stage ROOT FOLDER…: make the stage in ROOT, with these folders in it. All that follows works in it, so its name is not used again.
+# copy_stage ROOT FOLDER…: make the stage in ROOT, with these folders in it. All that follows works in it.
 copy_stage() {
   _old='' _cell='' _upload=''
   _path=$1
   shift
-  ! file__strange "$_path" || file__physical "$_path"
+  _apart=''
+  if file__strange "$_path"; then
+    _apart=1
+    file__physical "$_path"
+  fi
   if command -v mktemp >/dev/null 2>&1; then
     _tmp=$(mktemp -d -- "${_path%/}/.mutate.$core_run.XXXXXX" 2>&1) || { _err=$_tmp _tmp=''; file__why "$_path/."; file__stop 1 "$_why"; }
   else
@@ -23,12 +27,11 @@ copy_stage() {
   fi
   _stage=$_tmp
   CDPATH='' cd -P -- "$_stage" || file__stop 1 "the stage in $(core_esc "$_path") was taken away"
-  _apart=''
-  if file__strange "$_path"; then
-    _apart=1
-    [ "$(pwd -P; printf x)" = "${_physical%/}/${_stage##*/}${n}x" ] || file__stop 4 "the stage in $(core_esc "$_path") was replaced by somebody else just now"
+  if [ -n "$_apart" ]; then
     # shellcheck disable=SC3067 # as in file__strange
-    [ -O . ] || file__stop 4 "the stage in $(core_esc "$_path") was replaced by somebody else just now"
+    if [ "$(pwd -P; printf x)" != "${_physical%/}/${_stage##*/}${n}x" ] || [ ! -O . ]; then
+      file__stop 4 "the stage in $(core_esc "$_path") was replaced by somebody else just now"
+    fi
   elif copy__mounted; then
     _apart=1
   fi
@@ -169,18 +172,24 @@ copy__into() {
   # shellcheck disable=SC2086 # one word from each line
   set -- $_w_names
   IFS=" $t$n"
-  if ! file__run mv -f -- "$@" "$_w_to/"; then
-    for _w_word in "$@"; do
-      [ ! -e "$_w_word" ] || break
-    done
-    file__why "$_w_to/${_w_word#./}"
-    file__stop 1 "$_why"
-  fi
+  copy__rename "$_w_to/" "$@"
   if ! cd -P .. || ! file__sync "$_w_to"; then file__why "$_w_to/."; file__stop 6 "$_why"; fi
 }
 
+# copy__rename FOLDER/ NAME…: rename these from here into a folder; a failure names the first that is still here.
+copy__rename() {
+  _w_folder=$1
+  shift
+  file__run mv -f -- "$@" "$_w_folder" && return 0
+  for _w_word in "$@"; do
+    [ ! -e "$_w_word" ] || break
+  done
+  file__why "$_w_folder${_w_word#./}"
+  file__stop 1 "$_why"
+}
+
 # copy_swap FOLDER NUMBER {SHA NAME}…: files of the stage replace these, and take over their owners, modes and attributes: all together, or one
-# by one where GNU cp is missing or anything is odd. Processes: for all together cp, five stats, sha256sum, mv and two syncs.
+# by one where GNU cp is missing or anything is odd. Processes: for all together cp, four stats, sha256sum, mv and two syncs.
 copy_swap() {
   _w_to=$1 _w_from=$2
   shift 2

@@ -236,13 +236,7 @@ copy__return() {
   set -- $_bases
   IFS=" $t$n"
   file__sync "$@" || { file__why "$_folder."; file__stop 1 "$_why"; }
-  if ! file__run mv -f -- "$@" "$_folder"; then
-    for _name in "$@"; do
-      [ ! -e "$_name" ] || break
-    done
-    file__why "$_folder${_name#./}"
-    file__stop 1 "$_why"
-  fi
+  copy__rename "$_folder" "$@"
   cd /
   file__drop
   file__sync "$_folder" || { file__why "$_folder."; file__stop 6 "$_why"; }
