@@ -28,7 +28,7 @@ const SERVER: &str = "MUTATE_GROWTH_SERVER";
 struct Host {
     token: String,
     line: Vec<u8>,
-    /// The first line is the secret token.
+    /// The first line is the secret token, or `-`.
     has_token: bool,
 }
 
@@ -45,6 +45,11 @@ impl Host {
             "C" => (format!("{around}{m} d {seq} changed 0 7 0\nabsent\n\n"), format!("{around}{m} e {seq}\n"), false),
             "L" => (format!("{m} l ours 0\n\n"), String::new(), false),
             "Q" => (format!("{m} bye\n"), String::new(), true),
+            // The one command of a shell that is there for it: `set -- "$2" SEQ …`.
+            "set" => {
+                let seq = words.next().unwrap_or_default().split(' ').nth(1).unwrap_or_default();
+                (format!("{m} b {seq} 4711\n"), format!("{m} b {seq}\n"), true)
+            }
             _ => Default::default(),
         }
     }
@@ -68,6 +73,10 @@ impl russh::server::Handler for Host {
         session.channel_success(channel)?;
         let command = String::from_utf8_lossy(command);
         let after = |mark: &str| command.split_once(mark).map(|(_, rest)| rest).unwrap_or_default();
+        if command.starts_with("exec sh -c 'eval \"$1\"'") {
+            command.rsplit(' ').next().unwrap_or_default().clone_into(&mut self.token);
+            return Ok(());
+        }
         self.token = after(" q=").chars().take(32).collect();
         let mut stdout = format!("{0} hello 1000 /home/practice\n{0} handlers 0\n\n", self.token);
         let mut stderr = String::new();
@@ -91,7 +100,9 @@ impl russh::server::Handler for Host {
             let line: Vec<u8> = self.line.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             if !std::mem::replace(&mut self.has_token, true) {
-                self.token = line;
+                if line != "-" {
+                    self.token = line;
+                }
                 continue;
             }
             let (out, error, end) = self.says(&line);

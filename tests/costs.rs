@@ -128,7 +128,7 @@ fn hosts(names: &[&str]) -> (Fleet, tempfile::TempDir) {
     let shell = folder.path().join("sh");
     let fleet = Fleet::start(names, &Faults { shell: has_strace.then(|| shell.display().to_string()), ..Faults::default() });
     let text = format!(
-        "#!/bin/sh\n[ ! -e {folder}/{TRACED} ] || exec strace -f -q -o {folder}/trace.$$ -e trace=clone,clone3,fork,vfork,execve /bin/sh \"$@\"\nexec /bin/sh \"$@\"\n",
+        "#!/bin/sh\n[ ! -e {folder}/{TRACED} ] || exec strace -D -f -q -o {folder}/trace.$$ -e trace=clone,clone3,fork,vfork,execve /bin/sh \"$@\"\nexec /bin/sh \"$@\"\n",
         folder = fleet.folder.path().display()
     );
     std::fs::write(&shell, text).expect("a script");

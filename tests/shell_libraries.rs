@@ -80,6 +80,11 @@ fn copy() {
 }
 
 #[test]
+fn once() {
+    in_every_shell("once", &["src/remote/once.sh"]);
+}
+
+#[test]
 fn package() {
     in_every_shell("package", &["src/modules/package/look.sh", "src/modules/package/ask.sh", "src/modules/package/newest.sh", "src/modules/package/lock.sh", "src/modules/package/change.sh"]);
 }

@@ -179,8 +179,6 @@ impl Run {
         }
         let shown = command.lines().next().unwrap_or_default().to_owned();
         let stdin = if self.gathering.stdin { Some(own_stdin()?) } else { None };
-        // As with `ssh`, a pipe counts by its last part: `… | head` is no failure.
-        let command = format!("(set -o pipefail) 2>/dev/null && set +o pipefail\n{command}");
         let task = Task { name: &shown, command, fills: self.template, stdin };
         gather(task, &self.pattern, "run", self.gathering, self.common)
     }
@@ -230,9 +228,10 @@ fn gather(task: Task<'_>, pattern: &str, command: &str, gathering: Gathering, mu
     // Labelled lines are shown as they come; a report comes at the end.
     let live = gathering.live || matches!(form, Form::Labelled | Form::Bare);
     common.show.outputs = Some(OutputView { form, live, color: false, raw: !stdout_is_terminal(), raw_stderr: !super::stderr_is_terminal(), quiet: false });
+    // As with `ssh`, a pipe counts by its last part (`… | head` is no failure): `pipefail = false`.
     let line = if task.fills { text(&task.command) } else { "\"{{ adhoc_command }}\"".to_owned() };
     let mut play = head(pattern, command, gathering.max_fail.as_deref());
-    play.push_str(&format!("[[task]]\nname = {}\nchanged_when = true\n[task.shell]\nprobe = true\ncmd = {line}\n", text(&escaped(task.name))));
+    play.push_str(&format!("[[task]]\nname = {}\nchanged_when = true\n[task.shell]\nprobe = true\npipefail = false\ncmd = {line}\n", text(&escaped(task.name))));
     if task.stdin.is_some() {
         play.push_str("stdin = \"{{ adhoc_stdin }}\"\n");
     }

@@ -215,7 +215,7 @@ impl Walker {
         }
     }
 
-    /// Opens the shell of a user, with probes that may travel along.
+    /// Opens the shell of a user, with probes that may travel along, or for a command of the user's alone.
     pub(super) async fn shell(&mut self, user: &UserKey, first: &[Frame]) -> Result<(), Halt> {
         if self.shells.get(user).is_some_and(Shell::is_open) {
             return Ok(());
@@ -244,7 +244,12 @@ impl Walker {
         // A piece may end amid something that is hidden.
         let is_live = self.shared.input.options.live && !crate::secret::is_any_hidden();
         let listener = is_live.then(|| Box::new(Ear { host: self.name.clone(), shared: self.shared.clone() }) as Box<dyn Listener>);
-        let open = Shell::open_heard(link, other.as_ref(), first, listener);
+        let open = async {
+            match first {
+                [alone] if user.is_none() && matches!(alone.verb, Verb::Run(_)) => Shell::open_for_one(link, alone, listener).await,
+                _ => Shell::open_heard(link, other.as_ref(), first, listener).await,
+            }
+        };
         tokio::select! {
             shell = open => Ok(shell),
             () = stopping(self.stop.clone()) => Err(Halt::Stopped),
@@ -383,6 +388,15 @@ impl Walker {
         users.into_keys().collect()
     }
 
+    /// Whether the host has nothing to do but what one frame says, and nothing can follow from it: then the command may be all that the
+    /// session is. Where that is wrong, it costs no more than another shell.
+    fn is_all(&self, frames: &[Frame]) -> bool {
+        let is_last = |work: &Work| matches!(work, Work::Ready(ready) if ready.bound.task.until.is_none());
+        let plays: usize = self.shared.input.playbooks.iter().map(|book| book.plays.len()).sum();
+        let is_only_play = plays == 1 && self.play.of(&self.shared).handlers.is_empty() && !self.has_gate();
+        is_only_play && frames.len() == 1 && self.todo.len() == 1 && self.todo.front().is_some_and(is_last) && self.for_host.is_none() && self.shells.is_empty()
+    }
+
     pub(super) async fn ask_as(&mut self, user: &UserKey, collectors: &[String]) -> Result<(), Halt> {
         let facts_seq = self.seq();
         let mut frames = Vec::new();
@@ -425,10 +439,15 @@ impl Walker {
         let first = facts + steps.iter().take_while(|at| shows_all(at)).count();
         let first = frames[..first].iter().take_while(|frame| matches!(frame.verb, Verb::Probe(_))).count();
         let mut flight = arranged(&frames[..first]);
-        self.shell(user, &flight).await?;
+        let is_all = self.is_all(&frames);
+        self.shell(user, if is_all && user.is_none() { &frames } else { &flight }).await?;
         flight.extend(arranged(&frames[first..]));
         flight.extend(alike.iter().map(|&(question, _, seq)| Frame { seq, verb: Verb::Like(frames[facts + question].seq), libraries: Vec::new(), limit: Duration::from_secs(60) }));
         let results = self.fly_arranged(user, &flight).await?;
+        if is_all && self.shells.get(user).is_some_and(|shell| !shell.is_open() && shell.failure().is_none()) {
+            // Whatever there may be to do yet, a new one does.
+            self.shells.remove(user);
+        }
         let mut results = results.into_iter();
         if !collectors.is_empty() {
             self.take_facts(collectors, results.next())?;

@@ -47,11 +47,14 @@ impl Module for Shell {
 
 impl Shell {
     fn script(&self) -> Script {
-        let text = self.0.cmd.clone().unwrap_or_default();
-        match &self.0.executable {
+        let mut text = self.0.cmd.clone().unwrap_or_default();
+        if self.0.pipefail != Some(false) {
             // Bash, zsh and ksh have it; another shell goes on without.
-            Some(shell) => sh!("{} -c {}", shell, format!("(set -o pipefail) 2>/dev/null && set -o pipefail\n{text}")),
-            None => sh!("(set -o pipefail) 2>/dev/null && set -o pipefail\n{}", Script::raw(text)),
+            text = format!("(set -o pipefail) 2>/dev/null && set -o pipefail\n{text}");
+        }
+        match &self.0.executable {
+            Some(shell) => sh!("{} -c {}", shell, text),
+            None => Script::raw(text),
         }
     }
 }
@@ -66,6 +69,12 @@ mod tests {
         let found = verdict::<Shell>("cmd = 'df | head -1'\nchdir = '/tmp'\nundo = 'true'", 0, "");
         let expected = " -> \napply  cd -- '/tmp' || exit 1\n(set -o pipefail) 2>/dev/null && set -o pipefail\ndf | head -1\nundo   cd -- '/tmp' || exit 1\ntrue";
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_pipe_may_count_by_its_last_part() {
+        assert!(verdict::<Shell>("cmd = 'a | b'\npipefail = false", 0, "").contains("apply  a | b\n"));
+        assert!(verdict::<Shell>("cmd = 'a | b'\npipefail = false\nexecutable = '/bin/bash'", 0, "").contains("apply  '/bin/bash' -c 'a | b'\n"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Bytes of a file on a host, over a channel of their own.
 
 use super::opening::Become;
-use super::pipe::Event;
+use super::pipe::{Event, Exit};
 use super::shell::random_word;
 use super::transfer::{STALL_LIMIT, start};
 use super::{HostFailure, Link};
@@ -46,13 +46,13 @@ pub async fn download(
                 }
                 Some(Event::Stderr(bytes)) if stderr.len() < 4096 => stderr.extend_from_slice(&bytes),
                 Some(Event::Stderr(_)) => {}
-                Some(Event::Closed(Some(0))) if begun => return Ok(()),
-                Some(Event::Closed(Some(_))) => {
+                Some(Event::Closed(Some(Exit::Status(0)))) if begun => return Ok(()),
+                Some(Event::Closed(Some(Exit::Status(_)))) => {
                     let said = String::from_utf8_lossy(&stderr);
                     let said = said.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("the host gave no reason");
                     return Err(HostFailure::Download(not_given(said)));
                 }
-                Some(Event::Closed(None)) | None => return Err(HostFailure::Lost("the connection was closed while the file came".into())),
+                Some(Event::Closed(None | Some(Exit::Signal(_)))) | None => return Err(HostFailure::Lost("the connection was closed while the file came".into())),
             }
         }
     };

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::frame::{Frame, Library, Verb};
-use super::shell::{Incoming, Shell};
+use super::pipe::Exit;
+use super::shell::{Incoming, Shell, read_by_others};
 use super::wire::{Done, End, Kept, Lock, Reply};
 use super::HostFailure;
 
@@ -132,6 +133,12 @@ fn in_bulk(lines: Vec<u8>) -> Vec<u8> {
     [format!("B {}\n", lines.len()).as_bytes(), &lines].concat()
 }
 
+/// Writes to the supervisor. One that has just ended with its only command hears nothing more, and how that ended is on its way.
+async fn tell(shell: &mut Shell, text: &[u8]) -> std::result::Result<(), HostFailure> {
+    let written = shell.input.write(text).await;
+    if shell.is_for_one { Ok(()) } else { written }
+}
+
 struct Flight<'a> {
     frames: &'a [Frame],
     results: &'a mut Vec<Result>,
@@ -250,7 +257,7 @@ impl Flight<'_> {
             _ => return Err(HostFailure::Lost(format!("no answer within {limit} s"))),
         };
         self.killed += 1;
-        shell.input.write(signal.as_bytes()).await
+        tell(shell, signal.as_bytes()).await
     }
 
     async fn stop(&mut self, wanted: Stop, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
@@ -265,7 +272,7 @@ impl Flight<'_> {
                 }
                 Err(HostFailure::Interrupted)
             }
-            _ => shell.input.write(b"Z\n").await,
+            _ => tell(shell, b"Z\n").await,
         }
     }
 
@@ -280,7 +287,7 @@ impl Flight<'_> {
             return Ok(());
         }
         self.cut = Some(group);
-        shell.input.write(format!("K TERM {group}\n").as_bytes()).await
+        tell(shell, format!("K TERM {group}\n").as_bytes()).await
     }
 
     fn take(&mut self, incoming: Option<Incoming>, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
@@ -298,17 +305,22 @@ impl Flight<'_> {
                     self.results[waiting.at].stderr = remark.text;
                 }
             }
-            Some(Incoming::Closed { status, stderr }) => {
-                self.closed_cleanly |= status.is_some();
+            Some(Incoming::Closed { exit: Some(exit), stderr }) if shell.is_for_one && self.head().is_some_and(|frame| self.begun == Some(frame.seq)) => {
+                self.ended_with_the_shell(exit, stderr);
+                shell.gone = true;
+            }
+            Some(Incoming::Closed { exit, stderr }) => {
+                self.closed_cleanly |= matches!(exit, Some(Exit::Status(_)));
                 if let Some(cut_off) = self.waiting.iter().find(|one| one.reply.is_none() && self.begun == Some(self.frames[one.at].seq)) {
-                    self.results[cut_off.at].stderr.push(&stderr);
+                    self.results[cut_off.at].stderr = stderr.clone();
                 }
+                let stderr = stderr.bytes();
                 let said = String::from_utf8_lossy(&stderr);
-                let said = said.lines().last().unwrap_or_default().trim().to_owned();
-                let reason = match (status, said.is_empty()) {
-                    (Some(status), true) => format!("the shell on the host ended with status {status}"),
-                    (Some(status), false) => format!("the shell on the host ended with status {status}: {said}"),
-                    (None, _) => "the host gave no sign of life, or closed the connection".into(),
+                let said = said.lines().last().map(str::trim).filter(|said| !said.is_empty()).map(|said| format!(": {said}")).unwrap_or_default();
+                let reason = match exit {
+                    Some(Exit::Status(status)) => format!("the shell on the host ended with status {status}{said}"),
+                    Some(Exit::Signal(signal)) => format!("the shell on the host was ended by signal {signal}{said}"),
+                    None => "the host gave no sign of life, or closed the connection".into(),
                 };
                 return Err(HostFailure::Lost(reason));
             }
@@ -319,11 +331,24 @@ impl Flight<'_> {
         Ok(())
     }
 
+    fn head(&self) -> Option<&Frame> {
+        self.waiting.front().map(|one| &self.frames[one.at])
+    }
+
+    /// The shell was there for the frame at the head alone, and its end is the end of that.
+    fn ended_with_the_shell(&mut self, exit: Exit, stderr: Kept) {
+        let Some(head) = self.waiting.front_mut() else { return };
+        let status = i32::try_from(exit.status()).unwrap_or(i32::MAX);
+        self.results[head.at].stderr = stderr;
+        head.remark = true;
+        head.reply = Some(Outcome::Ended(Done { seq: self.frames[head.at].seq, end: End::Ran, status, answer: Vec::new(), kept: Vec::new() }));
+    }
+
     fn reply(&mut self, reply: Reply, shell: &mut Shell) -> std::result::Result<(), HostFailure> {
         let outcome = match reply {
-            Reply::Begun { seq } => {
+            Reply::Begun { seq, group } => {
                 self.begun = Some(seq);
-                self.group = None;
+                self.group = group;
                 return Ok(());
             }
             Reply::Group { group, .. } => {
@@ -350,9 +375,7 @@ impl Flight<'_> {
                 shell.locked = state == Lock::Ours;
                 (None, Outcome::Lock { state, text })
             }
-            Reply::Refused => {
-                return Err(HostFailure::Shell("a profile of the login shell reads stdin, which is meant for mutate; guard it so that only an interactive shell does that".into()));
-            }
+            Reply::Refused { .. } => return Err(read_by_others()),
             Reply::Hello { .. } | Reply::Handlers(_) | Reply::Output(_) => return Ok(()),
         };
         let (seq, outcome) = outcome;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::shell::{Pattern, Script, escaped};
 
+/// A byte takes a host some 2 µs, and the shell that stays open some 5 ms.
+const ONCE_LIMIT_BYTES: usize = 1 << 10;
+
 /// Shell functions that scripts of several modules use. Sent to a shell once, before the first frame that needs them.
 #[derive(Debug)]
 pub struct Library {
@@ -127,6 +130,15 @@ impl Frame {
             Verb::Notify { id, text } => line.word(b"core_notify").word(id.as_bytes()).word(text.as_bytes()),
         };
         line.0
+    }
+
+    /// The two lines that `once.sh` reads, where this frame is a command that it can run: short, since it reads byte by byte.
+    pub(super) fn once(&self) -> Option<Vec<u8>> {
+        let Verb::Run(script) = &self.verb else { return None };
+        let mut line = Line(b"-\nset -- \"$2\"".to_vec());
+        line.word(self.seq.to_string().as_bytes()).word(br#"a'b "$c" \ `d` *"#).word(script.as_bytes());
+        line.0.push(b'\n');
+        (line.0.len() <= ONCE_LIMIT_BYTES && self.libraries.is_empty()).then_some(line.0)
     }
 
     /// Whether the target answers this frame at all.

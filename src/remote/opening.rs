@@ -13,6 +13,7 @@ use crate::shell::{push_quoted, quoted};
 
 const CORE: &str = include_str!("core.sh");
 const SMALL: &str = include_str!("small.sh");
+const ONCE: &str = include_str!("once.sh");
 
 /// The login user's shell reads its text from its argument, where the server takes long ones.
 const FROM_ARGUMENT: &str = r#"eval "$(PATH=$PATH:/usr/bin:/bin;LC_ALL=C;export PATH LC_ALL;printf %b "$1""#;
@@ -132,6 +133,15 @@ impl Opening {
     }
 }
 
+impl Opening {
+    /// One command and nothing else; `lines` are what [`Frame::once`](super::Frame) gives. Where they are read, no list of processes shows them.
+    pub fn once(public_token: &str, lines: Vec<u8>) -> Self {
+        static TEXT: LazyLock<String> = LazyLock::new(|| without_comments(ONCE).trim_end().replace('\n', " "));
+        let command = format!("exec sh -c 'eval \"$1\"' sh '{}' {public_token}", *TEXT);
+        Self { command, first_line: Some(lines), signs: None }
+    }
+}
+
 fn line(encoded: String) -> Vec<u8> {
     let mut line = encoded.into_bytes();
     line.push(b'\n');
@@ -219,6 +229,13 @@ mod tests {
     fn the_command_holds_nothing_that_a_login_shell_would_touch() {
         let text = opening_text("0123", &[], b"P 1 'echo \"it'\\''s!\"'\n");
         let command = Opening::new(&text, None, "", 90_000).command;
+        assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
+        assert_eq!(command.matches('\'').count(), 4);
+    }
+
+    #[test]
+    fn neither_does_the_one_for_a_single_command() {
+        let command = Opening::once("0123", Vec::new()).command;
         assert!(!command.contains(['\n', '!']) && !command.contains("\\\\") && !command.contains("\\'"));
         assert_eq!(command.matches('\'').count(), 4);
     }

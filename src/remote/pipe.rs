@@ -1,5 +1,7 @@
 //! The two directions of a running shell, whatever carries them.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use anyhow::Context as _;
 use russh::ChannelMsg;
 use russh::client::Msg;
@@ -14,8 +16,31 @@ use super::HostFailure;
 pub enum Event {
     Stdout(Vec<u8>),
     Stderr(Vec<u8>),
-    /// Nothing more will come: the exit status, where there was one.
-    Closed(Option<u32>),
+    /// Nothing more will come: how the command has ended, where that was told.
+    Closed(Option<Exit>),
+}
+
+/// How a command has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    Status(u32),
+    /// By the signal of this number.
+    Signal(u32),
+}
+
+impl Exit {
+    /// As a shell says it: 128 and the number, for a signal.
+    pub fn status(self) -> u32 {
+        match self {
+            Self::Status(status) => status,
+            Self::Signal(signal) => 128 + signal,
+        }
+    }
+
+    fn of(ended: std::process::ExitStatus) -> Option<Self> {
+        let (status, signal) = (ended.code().map(u32::try_from), ended.signal().map(u32::try_from));
+        status.and_then(Result::ok).map(Self::Status).or(signal.and_then(Result::ok).map(Self::Signal))
+    }
 }
 
 /// What goes to the other side.
@@ -92,9 +117,9 @@ pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>
     let (mut reader, writer) = channel.split();
     let (sender, receiver) = mpsc::channel(QUEUE);
     tokio::spawn(async move {
-        let mut status = None;
+        let mut exit = None;
         loop {
-            let message = match status {
+            let message = match exit {
                 None => reader.wait().await,
                 // What a task has left behind may hold the channel open for ever: the shell's own end counts.
                 Some(_) => tokio::time::timeout(AFTER_STATUS, reader.wait()).await.unwrap_or(None),
@@ -105,11 +130,15 @@ pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>
                 ChannelMsg::ExtendedData { data, .. } => Event::Stderr(data.to_vec()),
                 // The status often comes before the last data, so it ends nothing.
                 ChannelMsg::ExitStatus { exit_status } => {
-                    status = Some(exit_status);
+                    exit = Some(Exit::Status(exit_status));
+                    continue;
+                }
+                ChannelMsg::ExitSignal { signal_name, .. } => {
+                    exit = Some(Exit::Signal(number_of(&signal_name)));
                     continue;
                 }
                 ChannelMsg::Failure => {
-                    status = Some(255);
+                    exit = Some(Exit::Status(255));
                     break;
                 }
                 ChannelMsg::Close => break,
@@ -120,9 +149,19 @@ pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>
             }
         }
         // The receiver may have gone first, and then nobody asks.
-        let _heard = sender.send(Event::Closed(status)).await;
+        let _heard = sender.send(Event::Closed(exit)).await;
     });
     (Input::Ssh(writer), receiver)
+}
+
+/// The number of a signal here, which is the host's for all that SSH has a name for; those that it has none for are told as 127.
+fn number_of(signal: &russh::Sig) -> u32 {
+    let name = match signal {
+        russh::Sig::Custom(name) => name.clone(),
+        known => format!("{known:?}"),
+    };
+    let known: Option<nix::sys::signal::Signal> = format!("SIG{name}").parse().ok();
+    known.and_then(|signal| u32::try_from(signal as i32).ok()).unwrap_or(127)
 }
 
 /// Starts `sh -c` on this machine, in a process group of its own.
@@ -150,7 +189,7 @@ async fn drain(mut child: Child, sender: mpsc::Sender<Event>) {
     let (mut out, mut err) = (vec![0; 32 << 10], vec![0; 32 << 10]);
     let (mut out_open, mut err_open) = (true, true);
     // A daemon that a task left behind may hold the pipes for ever: the shell's own end counts.
-    let mut status = None;
+    let mut exit = None;
     let mut grace = std::pin::pin!(None::<tokio::time::Sleep>);
     while out_open || err_open {
         let event = tokio::select! {
@@ -162,8 +201,8 @@ async fn drain(mut child: Child, sender: mpsc::Sender<Event>) {
                 Ok(length) if length > 0 => Event::Stderr(err[..length].to_vec()),
                 _ => { err_open = false; continue }
             },
-            ended = child.wait(), if status.is_none() => {
-                status = Some(ended.ok().and_then(|ended| ended.code()).and_then(|code| u32::try_from(code).ok()));
+            ended = child.wait(), if exit.is_none() => {
+                exit = Some(ended.ok().and_then(Exit::of));
                 grace.set(Some(tokio::time::sleep(std::time::Duration::from_millis(200))));
                 continue;
             }
@@ -173,9 +212,9 @@ async fn drain(mut child: Child, sender: mpsc::Sender<Event>) {
             break;
         }
     }
-    let status = match status {
-        Some(status) => status,
-        None => child.wait().await.ok().and_then(|ended| ended.code()).and_then(|code| u32::try_from(code).ok()),
+    let exit = match exit {
+        Some(exit) => exit,
+        None => child.wait().await.ok().and_then(Exit::of),
     };
-    let _heard = sender.send(Event::Closed(status)).await;
+    let _heard = sender.send(Event::Closed(exit)).await;
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::frame::{Frame, Library, Verb, definition};
 use super::opening::{Become, BecomeMethod, Opening, Prompt, Signs, opening_text};
-use super::pipe::{Event, Input};
+use super::pipe::{Event, Exit, Input};
 use super::wire::{Kept, Remark, Reply, Stderr, Stdout, Tokens};
 use super::{HostFailure, Link};
 use crate::shell::Script;
@@ -28,7 +28,7 @@ pub(super) enum Incoming {
     Output(Kept),
     Remark(Remark),
     /// The shell is gone; `stderr` is what it said last.
-    Closed { status: Option<u32>, stderr: Vec<u8> },
+    Closed { exit: Option<Exit>, stderr: Kept },
     Failed(HostFailure),
 }
 
@@ -67,6 +67,8 @@ pub struct Shell {
     pub(super) ahead: Vec<Frame>,
     /// What came of those before the greeting was complete: stderr does not wait for stdout.
     pub(super) early: VecDeque<Incoming>,
+    /// It runs the one frame that went ahead, and ends with it.
+    pub(super) is_for_one: bool,
 }
 
 impl Shell {
@@ -117,28 +119,33 @@ impl Shell {
             ahead.extend_from_slice(some);
         }
         let text = opening_text(&tokens.public, &libraries, &frames);
-        let opening = Opening::new(&text, user, &random_word(), link.command_limit_bytes());
-        let (mut input, events) = link.start(&opening.command).await?;
-        let (sender, mut incoming) = mpsc::channel(4096);
-        let (noticed, mut notices) = mpsc::channel(8);
-        let (saying, said) = watch::channel(String::new());
-        tokio::spawn(read(events, tokens.clone(), opening.signs.clone(), sender, (noticed, saying), listener));
-        let mut rest = opening.first_line.unwrap_or_default();
+        let mut opening = Opening::new(&text, user, &random_word(), link.command_limit_bytes());
+        let mut rest = opening.first_line.take().unwrap_or_default();
         rest.extend_from_slice(tokens.secret.as_bytes());
         rest.push(b'\n');
-        let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
-        if !waits {
-            // Nothing here ever asks for a password, so nothing can fall into wrong hands.
-            let written = tokio::time::timeout(HELLO_LIMIT, input.write(&rest)).await;
-            if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user, ""))) {
-                input.close().await;
-                return Err(failure);
-            }
-        }
-        let mut shell = Self {
-            input,
+        opening.first_line = Some(rest);
+        let defined = libraries.iter().map(|library| library.name).collect();
+        Self::start(link, user, opening, tokens, Self::new(defined, ahead), listener).await
+    }
+
+    /// Opens a shell for one command of the login user's, and nothing else. It ends with the command, which is answered by the next
+    /// [`flight`](Shell::flight) that begins with this frame. For any other frame, or a long command, it is a shell as usual.
+    ///
+    /// # Errors
+    /// As [`Shell::open`].
+    pub async fn open_for_one(link: &Link, frame: &Frame, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
+        let Some(lines) = frame.once() else { return Self::open_heard(link, None, &[], listener).await };
+        let tokens = Tokens { public: random_word(), secret: random_word() };
+        let opening = Opening::once(&tokens.public, lines);
+        let shell = Self { is_for_one: true, ..Self::new(BTreeSet::new(), vec![frame.clone()]) };
+        Self::start(link, None, opening, tokens, shell, listener).await
+    }
+
+    fn new(defined: BTreeSet<&'static str>, ahead: Vec<Frame>) -> Self {
+        Self {
+            input: Input::Local(None, 0),
             incoming: mpsc::channel(1).1,
-            defined: libraries.iter().map(|library| library.name).collect(),
+            defined,
             uid: 0,
             home: String::new(),
             pending: Vec::new(),
@@ -148,7 +155,28 @@ impl Shell {
             releasing: false,
             ahead,
             early: VecDeque::new(),
-        };
+            is_for_one: false,
+        }
+    }
+
+    /// Starts what `opening` says, and waits until it is there.
+    async fn start(link: &Link, user: Option<&Become>, opening: Opening, tokens: Tokens, mut shell: Self, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
+        let (mut input, events) = link.start(&opening.command).await?;
+        let (sender, mut incoming) = mpsc::channel(4096);
+        let (noticed, mut notices) = mpsc::channel(8);
+        let (saying, said) = watch::channel(String::new());
+        tokio::spawn(read(events, tokens, opening.signs.clone(), sender, (noticed, saying), listener));
+        let rest = opening.first_line.unwrap_or_default();
+        let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
+        if !waits {
+            // Nothing here ever asks for a password, so nothing can fall into wrong hands.
+            let written = tokio::time::timeout(HELLO_LIMIT, input.write(&rest)).await;
+            if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user, ""))) {
+                input.close().await;
+                return Err(failure);
+            }
+        }
+        shell.input = input;
         let hello = shell.greet(&mut incoming, &mut notices, user, waits.then_some(rest));
         let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
         if let Err(failure) = greeted {
@@ -199,11 +227,16 @@ impl Shell {
                     self.pending = pending(&text);
                     return Ok(());
                 }
-                Some(Incoming::Reply(Reply::Refused)) => {
+                Some(Incoming::Reply(Reply::Refused { stdin: true })) => return Err(read_by_others()),
+                Some(Incoming::Reply(Reply::Refused { stdin: false })) => {
                     return Err(HostFailure::Shell("its `sh` does not read words as POSIX says, so mutate will not use it; make `sh` a POSIX shell such as dash, bash or busybox ash".into()));
                 }
-                Some(Incoming::Closed { status, stderr }) => return Err(not_opened(user, status, &stderr)),
+                Some(Incoming::Closed { exit, stderr }) => return Err(not_opened(user, exit.map(Exit::status), &stderr.bytes())),
                 Some(Incoming::Failed(failure)) => return Err(failure),
+                Some(begun @ Incoming::Reply(Reply::Begun { .. })) if self.is_for_one => {
+                    self.early.push_back(begun);
+                    return Ok(());
+                }
                 Some(other) => self.early.push_back(other),
                 None => return Err(HostFailure::Lost("the shell ended before it said hello".into())),
             }
@@ -253,6 +286,9 @@ impl Shell {
 
     /// Ends the shell, and with it the lock; waits for that only where there was one, since it costs a round trip.
     pub async fn close(mut self) {
+        if self.gone && self.is_for_one {
+            return;
+        }
         if !self.gone && self.input.write(b"Q\n").await.is_ok() && (self.locked || self.releasing) {
             let ended = async {
                 while let Some(event) = self.incoming.recv().await {
@@ -315,6 +351,10 @@ fn silent(user: Option<&Become>, said: &str) -> HostFailure {
 /// The program and the user, as in `sudo to `root``.
 fn becoming(user: Option<&Become>) -> String {
     user.map_or_else(String::new, |user| format!("{} to `{}`", user.method.name(), user.user))
+}
+
+pub(super) fn read_by_others() -> HostFailure {
+    HostFailure::Shell("a profile of the login shell reads stdin, which is meant for mutate; guard it so that only an interactive shell does that".into())
 }
 
 fn wrong_password(user: Option<&Become>) -> String {
@@ -419,18 +459,29 @@ async fn read(
                 stdout.feed(&bytes, &mut replies)
             }
             Event::Stderr(bytes) => stderr.feed(&bytes, &mut remarks),
-            Event::Closed(status) => {
-                // What a step has said before its end was cut off.
-                let output = std::mem::take(&mut output);
+            Event::Closed(exit) => {
+                // What a step has said before its end, or before it was cut off.
+                let rest = stdout.rest();
+                output.push(&rest);
+                stderr.end();
+                if let Some(listener) = &mut listener {
+                    for (is_stderr, last) in [(false, rest), (true, stderr.take_fresh())] {
+                        if !last.is_empty() {
+                            listener.hear(is_stderr, last).await;
+                        }
+                    }
+                }
                 if output.total_bytes > 0 && sender.send(Incoming::Output(output)).await.is_err() {
                     return;
                 }
                 let mut stderr = stderr.loose();
                 if let Some(signs) = &signs {
-                    stderr = String::from_utf8_lossy(&stderr).replace(&signs.ready, "").into_bytes();
+                    let said = String::from_utf8_lossy(&stderr.bytes()).replace(&signs.ready, "");
+                    stderr = Kept::default();
+                    stderr.push(said.as_bytes());
                 }
                 // Whoever has gone away does not want to know.
-                let _heard = sender.send(Incoming::Closed { status, stderr }).await;
+                let _heard = sender.send(Incoming::Closed { exit, stderr }).await;
                 return;
             }
         };
@@ -439,7 +490,7 @@ async fn read(
             return;
         }
         if let (Some(signs), false) = (&signs, greeted || is_ready) {
-            let said = String::from_utf8_lossy(&stderr.loose()).into_owned();
+            let said = String::from_utf8_lossy(&stderr.loose().bytes()).into_owned();
             // What stands before the command is there may be a question; what stands behind is the command's own.
             let (before, ready) = said.split_once(signs.ready.as_str()).map_or((said.as_str(), false), |(before, _)| (before, true));
             while prompts_seen < signs.prompts(before) + signs.prompts(&String::from_utf8_lossy(&asked_on_stdout)) {
@@ -474,7 +525,7 @@ async fn read(
                     }
                     Reply::Done(done)
                 }
-                Reply::Hello { .. } => {
+                Reply::Hello { .. } | Reply::Begun { .. } if !greeted => {
                     greeted = true;
                     if listener.is_some() {
                         stderr.listen();

@@ -33,6 +33,31 @@ fn a_command_has_its_status_and_both_streams() {
 }
 
 #[test]
+fn a_command_that_ends_itself_has_the_status_of_its_signal() {
+    let fleet = one();
+    let step = |command: &str| {
+        let ran = run(&fleet, &["run", "alpha", "--", command]);
+        let step = &ran.document["hosts"]["alpha"]["steps"][0];
+        format!("{} {} {}{} {}", ran.exit, step["outcome"], step["status"], step["stdout"], step["stderr"])
+    };
+    assert_eq!(step("stop() { echo 'no more' >&2; kill $$; }; (stop); echo on"), "4 \"failed\" 143\"\" \"no more\\n\"");
+    assert_eq!(step("printf %s so far; kill -9 $$"), "4 \"failed\" 137\"sofar\" \"\"");
+    // What it leaves behind holds nobody, and is left alone.
+    assert_eq!(step("sleep 3.21 & echo \"${n-none} $#\""), "0 \"changed\" 0\"none 0\\n\" \"\"");
+    let left = std::process::Command::new("pgrep").args(["-cf", "^sleep 3.21$"]).output().expect("pgrep runs");
+    assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "1");
+}
+
+#[test]
+fn a_long_command_says_and_does_the_same() {
+    let fleet = one();
+    let long = format!("# {}\necho out; echo err >&2; exit 3", "x".repeat(5000));
+    let ran = run(&fleet, &["run", "alpha", "--", &long]);
+    let step = &ran.document["hosts"]["alpha"]["steps"][0];
+    assert_eq!((&step["status"], &step["stdout"], &step["stderr"]), (&3.into(), &"out\n".into(), &"err\n".into()), "{}", ran.document);
+}
+
+#[test]
 fn a_command_is_taken_as_it_stands() {
     let fleet = one();
     let ran = run(&fleet, &["run", "alpha", "--", "echo '{{.Names}} {% x %}' | tr N n; echo \"$HOME\"; yes | head -1"]);
@@ -166,7 +191,7 @@ fn a_command_without_end_is_killed_and_a_lost_one_is_unknown() {
     assert_eq!(ran.exit, 4, "{}", ran.document);
     assert!(ran.document["hosts"]["alpha"]["steps"][0]["message"].as_str().is_some_and(|said| said.contains("within 1 s")), "{}", ran.document);
     let fleet = one();
-    fleet.host("alpha").close_at(12);
+    fleet.host("alpha").close_at(9);
     let ran = run(&fleet, &["run", "alpha", "--", "for i in 1 2 3 4 5 6 7 8 9; do echo $i; sleep 0.1; done"]);
     assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
     let said = ran.document["hosts"]["alpha"]["steps"][0]["stdout"].as_str().unwrap_or_default();

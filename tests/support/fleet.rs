@@ -549,13 +549,15 @@ async fn run(
     });
     let stdout = tokio::spawn(forward(child.stdout.take(), channel, handle.clone(), None, faults.late_stdout, host.clone()));
     let stderr = tokio::spawn(forward(child.stderr.take(), channel, handle.clone(), Some(1), faults.late_stderr, host));
-    let status = child.wait().await.ok().and_then(|status| status.code()).and_then(|code| u32::try_from(code).ok());
+    let exit = child.wait().await.expect("a child that is ours");
     // What a daemon that was left behind still holds open must not hold the channel.
     let _drained = tokio::time::timeout(Duration::from_millis(300), async { tokio::join!(stdout, stderr) }).await;
     feeding.abort();
-    if let Some(status) = status {
-        let _told = handle.exit_status_request(channel, status).await;
-    }
+    let _told = match (exit.code(), std::os::unix::process::ExitStatusExt::signal(&exit)) {
+        (Some(status), _) => handle.exit_status_request(channel, u32::try_from(status).expect("0 to 255")).await,
+        (None, Some(9)) => handle.exit_signal_request(channel, russh::Sig::KILL, false, String::new(), String::new()).await,
+        (None, _) => handle.exit_signal_request(channel, russh::Sig::TERM, false, String::new(), String::new()).await,
+    };
     let _ended = handle.eof(channel).await;
     let _closed = handle.close(channel).await;
 }

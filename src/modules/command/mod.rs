@@ -27,6 +27,9 @@ impl Module for Command {
         if self.0.executable.is_some() {
             bail!("`executable` is a parameter of `shell` | use `shell`, or name the program in `cmd`");
         }
+        if self.0.pipefail.is_some() {
+            bail!("`pipefail` is a parameter of `shell`, which has pipes");
+        }
         self.0.check()?;
         let words = self.words()?;
         if words.first().is_none_or(String::is_empty) {

@@ -18,6 +18,8 @@ pub struct Run {
     pub argv: Option<Vec<String>>,
     /// `shell` only: the shell to run it with, such as `/bin/bash`.
     pub executable: Option<String>,
+    /// `shell` only: `false` when a pipe is to count by its last part alone; otherwise it fails when any part fails, where the shell can.
+    pub pipefail: Option<bool>,
     /// Folder to run it in.
     pub chdir: Option<Path>,
     /// Nothing is done when this path is there.

@@ -3,7 +3,7 @@
 //! Every reply begins with the token of the conversation, 128 random bits that no task has ever seen. What stands
 //! between replies is the output of the step that has begun, or noise of a profile or of a daemon left behind.
 //! Payloads carry their length, so they may hold any byte, even a look-alike of a reply. The other end of this
-//! protocol is `core.sh`.
+//! protocol is `core.sh`, and `once.sh` where a single command begins with a reply and ends with the stream.
 
 mod kept;
 
@@ -17,7 +17,7 @@ pub const NOISE_LIMIT: usize = 64 << 10;
 const PAYLOAD_LIMIT: usize = 4 << 20;
 const LINE_LIMIT: usize = 8 << 10;
 
-/// The random words that mark replies. Only the first flight, which runs nothing of the user's, uses the public one.
+/// The random words that mark replies. The public one counts only until something of the user's runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tokens {
     pub public: String,
@@ -28,12 +28,13 @@ pub struct Tokens {
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub enum Reply {
     Hello { uid: u32, home: Vec<u8> },
-    /// The shell there fails the self-test.
-    Refused,
+    /// The shell there fails the self-test, or (`stdin`) something else has read what is meant for it.
+    Refused { stdin: bool },
     /// Handlers that are still pending, one line each.
     Handlers(Vec<u8>),
     Answer { seq: u32, status: i32, stdout: Vec<u8> },
-    Begun { seq: u32 },
+    /// The group is told at once by a shell that is there for one command.
+    Begun { seq: u32, group: Option<u32> },
     Group { seq: u32, group: u32 },
     Output(Vec<u8>),
     Done(Done),
@@ -134,6 +135,11 @@ impl Stdout {
         }
     }
 
+    /// What stands at the end of a stream that has ended amid a step, and is no beginning of a reply after all.
+    pub fn rest(&mut self) -> Vec<u8> {
+        if self.in_step { std::mem::take(&mut self.buffer) } else { Vec::new() }
+    }
+
     fn payload(&mut self, length: usize, replies: &mut Vec<Reply>) -> Result<bool, Damage> {
         if self.buffer.len() <= length {
             return Ok(false);
@@ -218,10 +224,11 @@ impl Stdout {
         let field = |at: usize| fields.get(at).copied().ok_or(Damage::Reply);
         let (reply, first, second) = match kind {
             "bye" => return Ok(replies.push(Reply::Bye)),
-            "refuse" => return Ok(replies.push(Reply::Refused)),
+            "refuse" => return Ok(replies.push(Reply::Refused { stdin: rest == "stdin" })),
             "b" => {
-                self.in_step = true;
-                return Ok(replies.push(Reply::Begun { seq: number(field(0)?)? }));
+                (self.greeted, self.in_step) = (true, true);
+                let group = fields.get(1).map(|group| number(group)).transpose()?;
+                return Ok(replies.push(Reply::Begun { seq: number(field(0)?)?, group }));
             }
             "p" => return Ok(replies.push(Reply::Group { seq: number(field(0)?)?, group: number(field(1)?)? })),
             "handlers" => (Reply::Handlers(Vec::new()), length(field(0)?)?, 0),
@@ -271,11 +278,13 @@ pub struct Stderr {
     text: Kept,
     /// What has come since it was last taken, where somebody listens.
     fresh: Option<Vec<u8>>,
+    /// What a step has said may hold the public token.
+    in_step: bool,
 }
 
 impl Stderr {
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens, buffer: Vec::new(), text: Kept::default(), fresh: None }
+        Self { tokens, buffer: Vec::new(), text: Kept::default(), fresh: None, in_step: false }
     }
 
     /// From now on what comes can be taken as it comes.
@@ -296,10 +305,16 @@ impl Stderr {
     }
 
     /// What has come since the last complete remark: before the first reply, why a shell did not open.
-    pub fn loose(&self) -> Vec<u8> {
+    pub fn loose(&self) -> Kept {
         let mut text = self.text.clone();
         text.push(&self.buffer);
-        text.bytes()
+        text
+    }
+
+    /// Nothing more will come.
+    pub fn end(&mut self) {
+        let rest = std::mem::take(&mut self.buffer);
+        self.push(&rest);
     }
 
     /// Takes the next bytes; complete remarks go to `remarks`.
@@ -309,9 +324,9 @@ impl Stderr {
     pub fn feed(&mut self, bytes: &[u8], remarks: &mut Vec<Remark>) -> Result<(), Damage> {
         self.buffer.extend_from_slice(bytes);
         loop {
-            let places = [&self.tokens.secret, &self.tokens.public]
-                .map(|token| find(&self.buffer, token.as_bytes()).map(|at| (at, token.len() + 1)));
-            let Some((at, marker)) = places.into_iter().flatten().min() else {
+            let place = |token: &str| find(&self.buffer, token.as_bytes()).map(|at| (at, token.len() + 1));
+            let public = if self.in_step { None } else { place(&self.tokens.public) };
+            let Some((at, marker)) = place(&self.tokens.secret).into_iter().chain(public).min() else {
                 let ready = self.buffer.len() - self.tokens.begun_at_the_end_of(&self.buffer);
                 let rest = self.buffer.split_off(ready);
                 let text = std::mem::replace(&mut self.buffer, rest);
@@ -326,6 +341,7 @@ impl Stderr {
             self.push(&head[..at]);
             let line = std::str::from_utf8(&head[at + marker..end]).map_err(|_| Damage::Reply)?;
             let text = std::mem::take(&mut self.text);
+            self.in_step |= line.starts_with("b ");
             if let Some(seq) = line.strip_prefix("e ") {
                 remarks.push(Remark { seq: number(seq)?, text });
             }
@@ -456,7 +472,7 @@ mod tests {
     #[test]
     fn output_may_lack_a_newline_and_look_like_a_reply() {
         let text = "SEC hello 0 /\nSEC b 4\nPUB d 4 changed 0 0 0\nend of outputSEC d 4 failed 7 0 0\n\n";
-        let expected = "hello 0 /\nBegun { seq: 4 }\n>PUB d 4 changed 0 0 0\nend of output\ndone 4 Failed 7 \"\" \"\"";
+        let expected = "hello 0 /\nBegun { seq: 4, group: None }\n>PUB d 4 changed 0 0 0\nend of output\ndone 4 Failed 7 \"\" \"\"";
         assert_eq!(check(text), Ok(expected.replace("PUB", &tokens().public)));
     }
 
@@ -471,6 +487,26 @@ mod tests {
     #[test]
     fn output_in_the_middle_of_a_payload_is_noticed() {
         assert_eq!(check("SEC hello 0 /\nSEC a 1 0 4\nok daemon speaks\n"), Err(Damage::Mixed));
+    }
+
+    #[test]
+    fn a_single_command_ends_with_the_streams() {
+        let text = |text: &str| text.replace("PUB", &tokens().public).replace("SEC", &tokens().secret);
+        let (mut stdout, mut stderr) = (Stdout::new(tokens()), Stderr::new(tokens()));
+        let (mut replies, mut remarks) = (Vec::new(), Vec::new());
+        // It may print what looks like a reply, and the beginning of one in the end.
+        let said = text("PUB b 7 99\nPUB b 8\nSEC");
+        for byte in said.as_bytes() {
+            stdout.feed(&[*byte], &mut replies).expect("well formed");
+            stderr.feed(&[*byte], &mut remarks).expect("well formed");
+        }
+        stderr.end();
+        let output = |reply: &Reply| if let Reply::Output(bytes) = reply { bytes.clone() } else { Vec::new() };
+        let mut printed: Vec<u8> = replies.iter().flat_map(output).collect();
+        printed.extend(stdout.rest());
+        assert_eq!(replies[0], Reply::Begun { seq: 7, group: Some(99) });
+        assert_eq!(String::from_utf8_lossy(&printed), text("PUB b 8\nSEC"));
+        assert_eq!(String::from_utf8_lossy(&stderr.loose().bytes()), text("PUB b 8\nSEC"));
     }
 
     #[test]
