@@ -1,7 +1,7 @@
 //! Practice without servers: three hosts in this process, and one `mutate` command line against them.
 //!
 //! ```console
-//! $ cargo run --release --example practice -- apply playbooks/hello.toml
+//! $ cargo run --example practice -- apply playbooks/hello.toml
 //! ```
 //!
 //! The hosts live for this one command; their home folders are temporary.

@@ -125,6 +125,14 @@ impl Link {
         }
     }
 
+    /// Whether it surely tells how a command ends.
+    pub(super) fn tells_exits(&self) -> bool {
+        match self {
+            Self::Ssh(session) => session.tells_exits(),
+            Self::Local => true,
+        }
+    }
+
     /// Whether what is sent takes long enough on its way that a host makes more of it sooner when it comes packed.
     pub fn is_far(&self) -> bool {
         match self {

@@ -1,6 +1,7 @@
 //! The two directions of a running shell, whatever carries them.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use russh::ChannelMsg;
@@ -45,7 +46,7 @@ impl Exit {
 
 /// What goes to the other side.
 pub enum Input {
-    Ssh(russh::ChannelWriteHalf<Msg>),
+    Ssh(Arc<russh::ChannelWriteHalf<Msg>>),
     /// `None` once nothing more is to be written, and the number of the process group.
     Local(Option<ChildStdin>, u32),
 }
@@ -55,8 +56,10 @@ pub enum Input {
 const STALL_LIMIT: std::time::Duration = std::time::Duration::from_secs(60);
 /// How long taking leave of a channel may last.
 const CLOSE_LIMIT: std::time::Duration = std::time::Duration::from_secs(2);
-/// How long the last output may lag behind the exit status.
-const AFTER_STATUS: std::time::Duration = std::time::Duration::from_secs(2);
+/// After an exit status and so much silence, the server is asked whether that was all.
+const SILENCE: std::time::Duration = std::time::Duration::from_millis(300);
+/// How long its answer may take, with all that stands before it.
+const ANSWER_LIMIT: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Events wait in a short queue, so that a flood of output is held back by the transport and not in memory.
 const QUEUE: usize = 16;
@@ -112,20 +115,43 @@ impl Input {
     }
 }
 
+/// What a task has left behind may hold a channel open for ever, so the end of its command counts. But the last output may lag behind that, on a
+/// bad network for long: a question that any server has to answer tells silence from delay, since its answer comes after the output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    Unasked,
+    Asked,
+    Answered,
+}
+
 /// Splits an SSH channel on which a command has been started.
 pub fn of_channel(channel: russh::Channel<Msg>) -> (Input, mpsc::Receiver<Event>) {
     let (mut reader, writer) = channel.split();
+    let writer = Arc::new(writer);
     let (sender, receiver) = mpsc::channel(QUEUE);
+    let asking = Arc::clone(&writer);
     tokio::spawn(async move {
         let mut exit = None;
+        let mut last = Last::Unasked;
         loop {
-            let message = match exit {
-                None => reader.wait().await,
-                // What a task has left behind may hold the channel open for ever: the shell's own end counts.
-                Some(_) => tokio::time::timeout(AFTER_STATUS, reader.wait()).await.unwrap_or(None),
+            let message = match (exit, last) {
+                (None, _) => reader.wait().await,
+                (Some(_), Last::Asked) => tokio::time::timeout(ANSWER_LIMIT, reader.wait()).await.unwrap_or(None),
+                (Some(_), _) => match tokio::time::timeout(SILENCE, reader.wait()).await {
+                    Ok(message) => message,
+                    Err(_) if last == Last::Unasked && asking.set_env(true, "MUTATE", "").await.is_ok() => {
+                        last = Last::Asked;
+                        continue;
+                    }
+                    Err(_) => break,
+                },
             };
             let Some(message) = message else { break };
             let event = match message {
+                ChannelMsg::Success | ChannelMsg::Failure if last == Last::Asked => {
+                    last = Last::Answered;
+                    continue;
+                }
                 ChannelMsg::Data { data } => Event::Stdout(data.to_vec()),
                 ChannelMsg::ExtendedData { data, .. } => Event::Stderr(data.to_vec()),
                 // The status often comes before the last data, so it ends nothing.

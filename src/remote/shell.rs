@@ -129,12 +129,13 @@ impl Shell {
     }
 
     /// Opens a shell for one command of the login user's, and nothing else. It ends with the command, which is answered by the next
-    /// [`flight`](Shell::flight) that begins with this frame. For any other frame, or a long command, it is a shell as usual.
+    /// [`flight`](Shell::flight) that begins with this frame. For any other frame, a long command, or a server that may not tell how it ends, it is a shell as usual.
     ///
     /// # Errors
     /// As [`Shell::open`].
     pub async fn open_for_one(link: &Link, frame: &Frame, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
-        let Some(lines) = frame.once() else { return Self::open_heard(link, None, &[], listener).await };
+        let lines = frame.once().filter(|_| link.tells_exits());
+        let Some(lines) = lines else { return Self::open_heard(link, None, &[], listener).await };
         let tokens = Tokens { public: random_word(), secret: random_word() };
         let opening = Opening::once(&tokens.public, lines);
         let shell = Self { is_for_one: true, ..Self::new(BTreeSet::new(), vec![frame.clone()]) };

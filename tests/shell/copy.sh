@@ -115,6 +115,15 @@ record=$( (copy_keep_begin; mkdir "$d/many"; copy_keep "$d/many" "$@"; copy_keep
 for one in "$@"; do : >"$d/many/$one"; done
 mkdir "$d/many/else"
 do_ copy_back "$record"; is 'many back' "$status$said" 0; is 'what was not ours stays' "$(ls "$d/many")" else
+# What was not there is noted without a look at each, unless somebody has made one of them since.
+rm -rf "$d/many" "$d/100%d"
+mkdir "$d/100%d"
+record=$( (copy_keep_begin; copy_keep_new "$d/100%d" "$d/100%%d/%s\\nabsent\\n" 'a b' c/d; copy_keep_end) 2>&1); like 'new ones' "$record" 'each 2 *'
+is 'new ones, noted' "$(cat "$core_store/${record##* }")" "$d/100%d/a b${n}absent$n$d/100%d/c/d${n}absent"
+echo mine >"$d/100%d/c"
+record=$( (copy_keep_begin; copy_keep_new "$d/100%d" "$d/100%%d/%s\\nabsent\\n" b c; copy_keep_end) 2>&1); like 'one of them is there' "$record" 'each 2 *'
+like 'and is kept' "$(cat "$core_store/${record##* }")" "$d/100%d/b${n}absent$n$d/100%d/c${n}file *"
+rm -rf "$d/100%d"
 # --- files that are replaced
 printf 'one\n' >"$d/one"; printf 'two\n' >"$d/two words"; printf 'three\n' >"$d/three"; printf 'odd\n' >"$d/back\\slash"
 chmod 640 "$d/one"; chmod 755 "$d/two words"; chmod 4711 "$d/three"; chmod 604 "$d/back\\slash"

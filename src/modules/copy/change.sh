@@ -121,21 +121,31 @@ copy__listed() {
 # copy__verify FILE…: have they the hashes in _w_shas, one line each?
 copy__verify() {
   _w_sums=''
-  if command -v sha256sum >/dev/null 2>&1; then _w_sums=$(sha256sum -- "$@" 2>/dev/null)$n; fi
-  for _w_file in "$@"; do
-    _w_sha=${_w_shas%%"$n"*} _w_shas=${_w_shas#*"$n"}
-    if [ -n "$_w_sums" ]; then
-      _sha=${_w_sums%%"$n"*} _w_sums=${_w_sums#*"$n"}
-      _sha=${_sha%% *} _sha=${_sha#\\}
-    else
+  if command -v sha256sum >/dev/null 2>&1; then
+    _w_sums=$(sha256sum -- "$@" 2>/dev/null)
+  else
+    for _w_file in "$@"; do
       file__sha "$_w_file"
       [ "$?" != 2 ] || file__stop 1 "$file__no_sha"
-    fi
-    case $_sha in
-      "$_w_sha"*) ;;
-      *) file__stop 1 "what was written below $(core_esc "$_path") for $(core_esc "${_w_file#./*/}") is not what was sent" ;;
-    esac
+      _w_sums=$_w_sums$_sha$n
+    done
+  fi
+  if copy__agree "$_w_sums" "$_w_shas"; then return 0; fi
+  shift "$_w_alike"
+  file__stop 1 "what was written below $(core_esc "$_path") for $(core_esc "${1#./*/}") is not what was sent"
+}
+
+# copy__agree SUMS HASHES: do these lines of sha256sum begin with these hashes, one on each line? _w_alike: so many of the first do.
+copy__agree() {
+  _w_alike=0 _w_hashes=$2
+  IFS=$n
+  # shellcheck disable=SC2086 # one word from each line
+  set -- $1
+  for _w_sha in $_w_hashes; do
+    # GNU marks a name with a backslash in it
+    case ${1-} in "$_w_sha"* | \\"$_w_sha"*) shift; _w_alike=$((_w_alike + 1)) ;; *) IFS=" $t$n"; return 1 ;; esac
   done
+  IFS=" $t$n"
 }
 
 # copy_move FOLDER NUMBER OWNER GROUP NAME…: move these, of which there was none, from the stage to FOLDER; or make them there one by one, where

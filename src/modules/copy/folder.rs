@@ -17,7 +17,7 @@ use crate::sh;
 use crate::shell::{Pattern, Script, glob, printf_argument};
 
 /// Entries in one call: so many that processes are few, so few that a shell handles the words with ease.
-const AT_ONCE: usize = 100;
+const AT_ONCE: usize = 200;
 /// Signs of a hash: half of it is plenty to tell contents apart, and half as much to send.
 const HASH: usize = 32;
 /// Differences that are listed by name.
@@ -251,8 +251,8 @@ struct Work<'a> {
     root_is_new: bool,
     /// What the host answers besides, where folders stay that nobody wants, for the sake of what is left alone in them.
     left: Vec<u8>,
-    /// Paths whose former state is kept, relative to the root.
-    touched: Vec<&'a [u8]>,
+    /// Paths whose former state is kept, relative to the root, and whether there was none.
+    touched: Vec<(&'a [u8], bool)>,
     /// Folders that are made where they are to be.
     folders: Vec<Script>,
     staged: Vec<Staged<'a>>,
@@ -345,7 +345,7 @@ impl<'a> Work<'a> {
         }
         let sign = if look.is(Kind::Absent) { '+' } else { '~' };
         self.listed.push(format!("{sign}{shown}\n"));
-        self.touched.push(entry.path);
+        self.touched.push((entry.path, look.is(Kind::Absent)));
         Ok(())
     }
 
@@ -354,7 +354,7 @@ impl<'a> Work<'a> {
         let path = self.tree.absolute(relative);
         self.rest.push(sh!("file_absent {}", path));
         self.listed.push(format!("-{}\n", String::from_utf8_lossy(&path)));
-        self.touched.push(relative);
+        self.touched.push((relative, false));
     }
 
     fn set_properties(&mut self, path: &[u8], properties: &Properties, look: &Look) {
@@ -461,12 +461,17 @@ impl<'a> Work<'a> {
     fn keep(&self) -> Script {
         let mut script = sh!("copy_keep_begin");
         let root = self.tree.root.as_bytes();
-        if self.touched.iter().any(|path| path.is_empty()) {
+        if self.touched.iter().any(|(path, _)| path.is_empty()) {
             script = script.then(&sh!("copy_keep_root {}", root));
         }
-        let others = self.touched.iter().copied().filter(|path| !path.is_empty());
-        for call in calls(&[b"copy_keep", root], others, AT_ONCE) {
-            script = script.then(&call);
+        let format = self.tree.root.replace('\\', "\\\\").replace('%', "%%") + "/%s\\nabsent\\n";
+        let others: Vec<(&[u8], bool)> = self.touched.iter().copied().filter(|(path, _)| !path.is_empty()).collect();
+        // In their order, since they come back from the last to the first.
+        for some in others.chunk_by(|(_, left), (_, right)| left == right) {
+            let head: &[&[u8]] = if some[0].1 { &[b"copy_keep_new", root, format.as_bytes()] } else { &[b"copy_keep", root] };
+            for call in calls(head, some.iter().map(|(path, _)| *path), AT_ONCE) {
+                script = script.then(&call);
+            }
         }
         script.then(&sh!("copy_keep_end"))
     }

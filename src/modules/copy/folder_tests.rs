@@ -73,7 +73,7 @@ copy_end"
     assert_eq!(change.apply.script.to_string(), expected);
     let expected = "copy_keep_begin
 copy_keep_root '/srv/www'
-'copy_keep' '/srv/www' 'a' 'now' 'sub' 'sub/b'
+'copy_keep_new' '/srv/www' '/srv/www/%s\\nabsent\\n' 'a' 'now' 'sub' 'sub/b'
 copy_keep_end";
     assert_eq!(change.keep.to_string(), expected);
     assert_eq!(change.undo, Undo::Restore(sh!("copy_back")));

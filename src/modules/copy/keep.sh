@@ -22,6 +22,21 @@ copy_keep() {
   copy__keep_some
 }
 
+# copy_keep_new ROOT FORMAT NAME…: the record of what was not there when the host was asked, which costs nothing but a look. FORMAT is that of
+# `printf` for the lines of one name.
+copy_keep_new() {
+  _k_folder=$1 _k_format=$2
+  shift 2
+  if [ -e "$_k_folder" ]; then
+    for _one in "$@"; do
+      if [ -e "$_k_folder/$_one" ] || [ -L "$_k_folder/$_one" ]; then copy_keep "$_k_folder" "$@"; return; fi
+    done
+  fi
+  # shellcheck disable=SC2059 # it is one
+  _err=$({ printf "$_k_format" "$@" >>"$_list"; } 2>&1) || { file__why "$_list"; file__stop 1 "$_why"; }
+  _count=$((_count + $#))
+}
+
 # copy__keep_some: those in _k_some, one on each line.
 copy__keep_some() {
   _k_names=''
@@ -249,14 +264,8 @@ copy__returned() {
   set -- $_bases
   _w_sums=$(sha256sum -- "$@" 2>/dev/null)
   _w_own=$(stat -c '%a %u %g' -- "$@" 2>/dev/null)
-  # shellcheck disable=SC2086 # one word from each line
-  set -- $_shas
-  for _line in $_w_sums; do
-    # GNU marks a name with a backslash in it
-    case $_line in "${1:-none} "* | \\"${1:-none} "*) shift ;; *) break ;; esac
-  done
   IFS=" $t$n"
-  [ "$#" = 0 ] && [ "$_w_own$n" = "$_records" ]
+  copy__agree "$_w_sums" "$_shas" && [ "$_w_own$n" = "$_records" ]
 }
 
 # copy__return_each: one by one, which says what is wrong.

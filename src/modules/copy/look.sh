@@ -2,7 +2,7 @@
 # shellcheck disable=SC2154 # variables of file_look, $n of core
 # copy_look: what of a wanted tree is not there, or is something else?
 #
-# A probe is `copy_tree …`, then `copy_look …` for up to a hundred entries at a time, then `printf 'end COUNT\n'`. Needs
+# A probe is `copy_tree …`, then `copy_look …` for some hundred entries at a time, then `printf 'end COUNT\n'`. Needs
 # file_look. What is as wanted says nothing, so the answer of a tree in place is the last line alone.
 
 # copy_tree ROOT FILE_MODE FOLDER_MODE OWNER GROUP: what is asked of all entries; `-` for what is not.
@@ -18,6 +18,8 @@ copy_tree() {
 # is below a folder that is absent is not told.
 # Processes: for all entries together a sha256sum, and a stat where something differs or owners or modes are asked for; one more for each link.
 copy_look() {
+  # All that is below ROOT has been answered with ROOT.
+  [ "$_y_gone" != "$_y_root" ] || return 0
   _y_no=$1
   shift
   _y_before=$_y_gone

@@ -135,7 +135,17 @@ impl Session {
 
     /// Dropbear takes commands of 9,000 bytes at most; of others than OpenSSH nothing is known.
     pub fn takes_long_commands(&self) -> bool {
-        self.server.get().is_some_and(|name| name.starts_with(b"SSH-2.0-OpenSSH") || name.starts_with(b"SSH-2.0-russh"))
+        self.is_one_of(&["OpenSSH", "russh"])
+    }
+
+    /// SSH does not demand that a server tells the status of a command, or the signal that ended it.
+    pub fn tells_exits(&self) -> bool {
+        self.is_one_of(&["OpenSSH", "dropbear", "russh"])
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        let name = self.server.get().and_then(|name| name.strip_prefix(b"SSH-2.0-"));
+        name.is_some_and(|name| names.iter().any(|one| name.starts_with(one.as_bytes())))
     }
 
     /// Takes leave of the server.
