@@ -179,6 +179,28 @@ fn a_task_without_end_is_killed_and_the_next_one_works() {
 }
 
 #[test]
+fn a_single_command_is_killed_with_all_it_started_and_what_it_leaves_holds_nobody() {
+    let Some(lab) = Lab::new() else { return };
+    let hosts = ["bb1", "deb1", "zyp1", "pac1"];
+    let step = |seconds: &str, command: &str| {
+        let output = lab.mutate(&["run", &hosts.join(","), "--timeout", seconds]).args(["--", command]).output().expect("mutate runs");
+        let run: Value = serde_json::from_slice(&output.stdout).expect("a document");
+        hosts.map(|host| {
+            let step = &steps(&run, host)[0];
+            format!("{} {} {}{}", step["outcome"], step["status"], step["stdout"], step["stderr"])
+        })
+    };
+    assert_eq!(step("20", "sleep 4713 & echo here; echo there >&2"), ["\"changed\" 0 \"here\\n\"\"there\\n\""; 4].map(str::to_owned));
+    assert_eq!(step("2", "sleep 4714 & sleep 4715"), ["\"failed\" 124 \"\"\"\""; 4].map(str::to_owned));
+    assert_eq!(step("20", "kill -9 $$; echo on"), ["\"failed\" 137 \"\"\"\""; 4].map(str::to_owned));
+    assert_eq!(step("20", "seq 1 200000 | tail -c 7; exit 3"), ["\"failed\" 3 \"200000\\n\"\"\""; 4].map(str::to_owned));
+    for host in hosts {
+        let left = lab.on(host, "(ps ax 2>/dev/null || ps) | grep -c '[s]leep 471[345]'; kill $(pidof sleep)");
+        assert_eq!(left.trim(), "1", "{host}: what was left in the background stays, and what was killed does not");
+    }
+}
+
+#[test]
 fn a_host_is_changed_by_one_run_at_a_time() {
     let Some(lab) = Lab::new() else { return };
     // A file of its own: the first run may be slow to read it.

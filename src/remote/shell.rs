@@ -71,6 +71,13 @@ pub struct Shell {
     pub(super) is_for_one: bool,
 }
 
+/// What a shell begins with.
+struct Plan {
+    defined: BTreeSet<&'static str>,
+    ahead: Vec<Frame>,
+    is_for_one: bool,
+}
+
 impl Shell {
     /// Opens a shell as the login user or as another one.
     ///
@@ -125,7 +132,7 @@ impl Shell {
         rest.push(b'\n');
         opening.first_line = Some(rest);
         let defined = libraries.iter().map(|library| library.name).collect();
-        Self::start(link, user, opening, tokens, Self::new(defined, ahead), listener).await
+        Self::start(link, user, opening, tokens, Plan { defined, ahead, is_for_one: false }, listener).await
     }
 
     /// Opens a shell for one command of the login user's, and nothing else. It ends with the command, which is answered by the next
@@ -138,30 +145,12 @@ impl Shell {
         let Some(lines) = lines else { return Self::open_heard(link, None, &[], listener).await };
         let tokens = Tokens { public: random_word(), secret: random_word() };
         let opening = Opening::once(&tokens.public, lines);
-        let shell = Self { is_for_one: true, ..Self::new(BTreeSet::new(), vec![frame.clone()]) };
-        Self::start(link, None, opening, tokens, shell, listener).await
-    }
-
-    fn new(defined: BTreeSet<&'static str>, ahead: Vec<Frame>) -> Self {
-        Self {
-            input: Input::Local(None, 0),
-            incoming: mpsc::channel(1).1,
-            defined,
-            uid: 0,
-            home: String::new(),
-            pending: Vec::new(),
-            gone: false,
-            failure: None,
-            locked: false,
-            releasing: false,
-            ahead,
-            early: VecDeque::new(),
-            is_for_one: false,
-        }
+        let plan = Plan { defined: BTreeSet::new(), ahead: vec![frame.clone()], is_for_one: true };
+        Self::start(link, None, opening, tokens, plan, listener).await
     }
 
     /// Starts what `opening` says, and waits until it is there.
-    async fn start(link: &Link, user: Option<&Become>, opening: Opening, tokens: Tokens, mut shell: Self, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
+    async fn start(link: &Link, user: Option<&Become>, opening: Opening, tokens: Tokens, plan: Plan, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
         let (mut input, events) = link.start(&opening.command).await?;
         let (sender, mut incoming) = mpsc::channel(4096);
         let (noticed, mut notices) = mpsc::channel(8);
@@ -177,7 +166,21 @@ impl Shell {
                 return Err(failure);
             }
         }
-        shell.input = input;
+        let mut shell = Self {
+            input,
+            incoming: mpsc::channel(1).1,
+            defined: plan.defined,
+            uid: 0,
+            home: String::new(),
+            pending: Vec::new(),
+            gone: false,
+            failure: None,
+            locked: false,
+            releasing: false,
+            ahead: plan.ahead,
+            early: VecDeque::new(),
+            is_for_one: plan.is_for_one,
+        };
         let hello = shell.greet(&mut incoming, &mut notices, user, waits.then_some(rest));
         let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
         if let Err(failure) = greeted {
@@ -443,7 +446,7 @@ async fn read(
     mut listener: Option<Box<dyn Listener>>,
 ) {
     let mut stdout = Stdout::new(tokens.clone());
-    let mut stderr = Stderr::new(tokens);
+    let mut stderr = Stderr::new(tokens, listener.is_some());
     let mut output = Kept::default();
     let mut prompts_seen = 0;
     // busybox asks on stdout.
@@ -526,11 +529,9 @@ async fn read(
                     }
                     Reply::Done(done)
                 }
-                Reply::Hello { .. } | Reply::Begun { .. } if !greeted => {
+                Reply::Hello { .. } => {
                     greeted = true;
-                    if listener.is_some() {
-                        stderr.listen();
-                    }
+                    stderr.listen();
                     reply
                 }
                 other => other,

@@ -81,10 +81,27 @@ copy_unpack() {
     rm -f -- "$1"
     file__stop 1 'this host has no tar, which is needed to copy a folder with more than 32 KiB in it'
   fi
-  file__run tar -xomf "$1" && rm -f -- "$1" && return 0
+  if file__run tar -xomf "$1"; then
+    rm -f -- "$1"
+    copy__flush
+    return 0
+  fi
   rm -f -- "$1"
   file__why "$_path/."
   file__stop 1 "$_why"
+}
+
+# copy__flush: writes to the disk together what is synced file by file afterwards, which then takes a third of the time. Not where so much else
+# waits to be written that this would take long.
+copy__flush() {
+  while read -r _m_key _m_kib _; do
+    case $_m_key in
+      Dirty:)
+        [ "$_m_kib" -gt 262144 ] || sync -f . >/dev/null 2>&1
+        return 0 ;;
+    esac
+  done 2>/dev/null </proc/meminfo
+  return 0
 }
 
 # copy_made MODE OWNER GROUP {SHA PATH}…: what is written in the stage has these hashes (as far as they are given; `-` for folders), gets

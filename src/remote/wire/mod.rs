@@ -276,6 +276,8 @@ pub struct Stderr {
     tokens: Tokens,
     buffer: Vec<u8>,
     text: Kept,
+    /// Somebody wants to hear what comes as it comes, from the first step on.
+    is_live: bool,
     /// What has come since it was last taken, where somebody listens.
     fresh: Option<Vec<u8>>,
     /// What a step has said may hold the public token.
@@ -283,13 +285,15 @@ pub struct Stderr {
 }
 
 impl Stderr {
-    pub fn new(tokens: Tokens) -> Self {
-        Self { tokens, buffer: Vec::new(), text: Kept::default(), fresh: None, in_step: false }
+    pub fn new(tokens: Tokens, is_live: bool) -> Self {
+        Self { tokens, buffer: Vec::new(), text: Kept::default(), is_live, fresh: None, in_step: false }
     }
 
-    /// From now on what comes can be taken as it comes.
+    /// From now on what comes can be taken as it comes, where somebody wants to hear it.
     pub fn listen(&mut self) {
-        self.fresh = Some(Vec::new());
+        if self.is_live {
+            self.fresh.get_or_insert_default();
+        }
     }
 
     /// What has come since the last time.
@@ -341,7 +345,10 @@ impl Stderr {
             self.push(&head[..at]);
             let line = std::str::from_utf8(&head[at + marker..end]).map_err(|_| Damage::Reply)?;
             let text = std::mem::take(&mut self.text);
-            self.in_step |= line.starts_with("b ");
+            if line.starts_with("b ") {
+                self.in_step = true;
+                self.listen();
+            }
             if let Some(seq) = line.strip_prefix("e ") {
                 remarks.push(Remark { seq: number(seq)?, text });
             }
@@ -492,7 +499,7 @@ mod tests {
     #[test]
     fn a_single_command_ends_with_the_streams() {
         let text = |text: &str| text.replace("PUB", &tokens().public).replace("SEC", &tokens().secret);
-        let (mut stdout, mut stderr) = (Stdout::new(tokens()), Stderr::new(tokens()));
+        let (mut stdout, mut stderr) = (Stdout::new(tokens()), Stderr::new(tokens(), false));
         let (mut replies, mut remarks) = (Vec::new(), Vec::new());
         // It may print what looks like a reply, and the beginning of one in the end.
         let said = text("PUB b 7 99\nPUB b 8\nSEC");
@@ -511,7 +518,7 @@ mod tests {
 
     #[test]
     fn remarks_belong_to_their_frame() {
-        let mut stderr = Stderr::new(tokens());
+        let mut stderr = Stderr::new(tokens(), false);
         let mut remarks = Vec::new();
         let text = "profile\nPUB e 1\nwarning\nSEC e 2\nSEC b 3\nerrSEC e 3\n";
         let text = text.replace("PUB", &tokens().public).replace("SEC", &tokens().secret);
