@@ -27,18 +27,20 @@ IFS= read -r mutate_line;
 IFS= read -r mutate_line; eval "$mutate_line";
 [ "${#3}$((6 * 7))" = 1642 ] || { printf "%s refuse\n" "$1"; exit 1; };
 exec 3<&0 </dev/null;
-( {
+# A limit makes a process of it in ksh93 too, where the other one would be a child of this very shell otherwise.
+# shellcheck disable=SC3045 # a shell that lacks it goes on
+( ulimit -c 0 2>/dev/null; {
 exec <&3 3<&- >&- 2>&-;
 trap "" TERM HUP INT QUIT USR1 USR2 ALRM PIPE;
 while IFS= read -r mutate_line; do
 case $mutate_line in
-"K TERM "*) kill -TERM "-$$" || kill -TERM "$$" ;;
-"K KILL "*) kill -KILL "-$$" || kill -KILL "$$" ;;
+"K TERM "*) kill -s TERM -- "-$$" || kill -s TERM "$$" ;;
+"K KILL "*) kill -s KILL -- "-$$" || kill -s KILL "$$" ;;
 esac;
 done;
 mutate_left=600;
 while kill -0 "$$"; do
-[ "$mutate_left" -gt 0 ] || kill -KILL "-$$" "$$";
+[ "$mutate_left" -gt 0 ] || kill -s KILL -- "-$$" || kill -s KILL "$$";
 mutate_left=$((mutate_left - 1)); sleep 1;
 done;
 } & );
