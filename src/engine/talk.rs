@@ -246,7 +246,7 @@ impl Walker {
         let listener = is_live.then(|| Box::new(Ear { host: self.name.clone(), shared: self.shared.clone() }) as Box<dyn Listener>);
         let open = async {
             match first {
-                [alone] if user.is_none() && matches!(alone.verb, Verb::Run(_)) => Shell::open_for_one(link, alone, listener).await,
+                [alone @ Frame { verb: Verb::Run(_), .. }] => Shell::open_for_one(link, alone, listener).await,
                 _ => Shell::open_heard(link, other.as_ref(), first, listener).await,
             }
         };
@@ -388,13 +388,14 @@ impl Walker {
         users.into_keys().collect()
     }
 
-    /// Whether the host has nothing to do but what one frame says, and nothing can follow from it: then the command may be all that the
-    /// session is. Where that is wrong, it costs no more than another shell.
-    fn is_all(&self, frames: &[Frame]) -> bool {
+    /// Whether the host has nothing to do but one command of the user's as the login user, and nothing can follow from it: then the command may
+    /// be all that the session is. Where that is wrong, it costs no more than another shell.
+    fn is_all(&self, user: &UserKey, frames: &[Frame]) -> bool {
+        let is_command = user.is_none() && matches!(frames, [Frame { verb: Verb::Run(_), .. }]);
         let is_last = |work: &Work| matches!(work, Work::Ready(ready) if ready.bound.task.until.is_none());
         let plays: usize = self.shared.input.playbooks.iter().map(|book| book.plays.len()).sum();
         let is_only_play = plays == 1 && self.play.of(&self.shared).handlers.is_empty() && !self.has_gate();
-        is_only_play && frames.len() == 1 && self.todo.len() == 1 && self.todo.front().is_some_and(is_last) && self.for_host.is_none() && self.shells.is_empty()
+        is_command && is_only_play && self.todo.len() == 1 && self.todo.front().is_some_and(is_last) && self.for_host.is_none() && self.shells.is_empty()
     }
 
     pub(super) async fn ask_as(&mut self, user: &UserKey, collectors: &[String]) -> Result<(), Halt> {
@@ -439,8 +440,8 @@ impl Walker {
         let first = facts + steps.iter().take_while(|at| shows_all(at)).count();
         let first = frames[..first].iter().take_while(|frame| matches!(frame.verb, Verb::Probe(_))).count();
         let mut flight = arranged(&frames[..first]);
-        let is_all = self.is_all(&frames);
-        self.shell(user, if is_all && user.is_none() { &frames } else { &flight }).await?;
+        let is_all = self.is_all(user, &frames);
+        self.shell(user, if is_all { &frames } else { &flight }).await?;
         flight.extend(arranged(&frames[first..]));
         flight.extend(alike.iter().map(|&(question, _, seq)| Frame { seq, verb: Verb::Like(frames[facts + question].seq), libraries: Vec::new(), limit: Duration::from_secs(60) }));
         let results = self.fly_arranged(user, &flight).await?;

@@ -48,6 +48,25 @@ fn a_command_that_ends_itself_has_the_status_of_its_signal() {
     assert_eq!(String::from_utf8_lossy(&left.stdout).trim(), "1");
 }
 
+/// What the server is asked to execute stands in the list of processes of the host.
+#[test]
+fn no_text_of_the_user_stands_in_the_command_that_opens_a_shell() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (shell, told) = (folder.path().join("sh"), folder.path().join("told"));
+    std::fs::write(&shell, format!("#!/bin/sh\nprintf '%s\\n' \"$2\" >>{}\nexec /bin/sh \"$@\"\n", told.display())).expect("a script");
+    std::fs::set_permissions(&shell, std::fs::Permissions::from_mode(0o755)).expect("a mode");
+    let fleet = Fleet::start(&["alpha"], &Faults { shell: Some(shell.display().to_string()), ..Faults::default() });
+    let guarded = fleet.write("guarded.toml", "hosts = 'alpha'\n[[task]]\nshell = { cmd = 'true', unless = 'test grasshopper = x' }\n").display().to_string();
+    let hidden = fleet.write("hidden.toml", "hosts = 'alpha'\n[[task]]\nstat = '/grasshopper'\nno_log = true\n").display().to_string();
+    for words in [&["run", "alpha", "--", "echo grasshopper"][..], &["apply", &guarded], &["apply", &hidden]] {
+        assert_eq!(run(&fleet, words).exit, 0);
+    }
+    let told = std::fs::read_to_string(&told).expect("what was executed");
+    assert_eq!(told.matches("exec sh -c").count(), 3, "{told}");
+    assert!(!told.contains("grasshopper"), "{told}");
+}
+
 #[test]
 fn a_long_command_says_and_does_the_same() {
     let fleet = one();
