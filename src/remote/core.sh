@@ -189,7 +189,7 @@ X
     # The controller has gone. The task may finish, but not stay for ever.
     _left=$core_grace
     while kill -0 "$_w" 2>/dev/null; do
-      [ "$_left" -gt 0 ] || kill -9 "-$_w" "$_w" 2>/dev/null
+      [ "$_left" -gt 0 ] || kill -s KILL -- "-$_w" "$_w" 2>/dev/null
       _left=$((_left - 1))
       sleep 1
     done
@@ -213,7 +213,7 @@ core_apart() {
   core_head user
   printf '%s\n' "$_head$n$1" | $core_setsid sh -c 's=$(cat); eval "$s" </dev/null' >/dev/null 2>&1 4>&- &
   _w=$!
-  trap 'kill -9 "-$_w" "$_w" 2>/dev/null' URG
+  trap 'kill -s KILL -- "-$_w" "$_w" 2>/dev/null' URG
   printf '%s p 0 %s\n' "$m" "$_w" >&4
   while :; do
     wait "$_w" 2>/dev/null
@@ -545,7 +545,8 @@ core_supervise() {
         _g=${l##* } _s=${l#K }
         case $_g in
           '' | 0* | 1 | *[!0-9]*) ;;
-          *) kill "-${_s%% *}" "-$_g" 2>/dev/null ;;
+          # posh takes `-TERM -4711` and does nothing.
+          *) kill -s "${_s%% *}" -- "-$_g" 2>/dev/null ;;
         esac
         ;;
       H)
