@@ -9,7 +9,7 @@
 #[path = "support/fleet.rs"]
 mod fleet;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -104,20 +104,30 @@ fn forget(fleet: &Fleet) {
 
 /// Processes that the shells of the hosts made, and programs that they became; without `strace`, none.
 fn processes(fleet: &Fleet) -> (usize, usize) {
-    // The last words come when the shell has ended.
     let mut text = String::new();
     for _ in 0..50 {
-        text = traces(fleet).iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
-        if traces(fleet).len() >= fleet.hosts.len()
-            && traces(fleet).iter().all(|path| std::fs::read_to_string(path).is_ok_and(|text| text.trim_end().lines().last().is_some_and(|line| line.contains("+++ exited"))))
-        {
+        let all: Vec<String> = traces(fleet).iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect();
+        text = all.concat();
+        // The last words of each process come when it has ended, which `strace` writes down in its own time.
+        if all.len() >= fleet.hosts.len() && seen(&text) == ended(&text) {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let made = |line: &&str| (line.contains(" clone") || line.contains(" vfork(") || line.contains(" fork(")) && !line.contains("= -1");
-    let ran = |line: &&str| line.contains(" execve(") && line.ends_with("= 0");
-    (text.lines().filter(made).count(), text.lines().filter(ran).count())
+    // What two processes do at the same time stands in two pieces.
+    let ran = |line: &&str| (line.contains(" execve(") || line.contains("<... execve resumed>")) && line.ends_with("= 0");
+    (seen(&text).len() - traces(fleet).len(), text.lines().filter(ran).count())
+}
+
+/// The numbers of the processes that a trace tells of, those that have been made and said nothing yet among them.
+fn seen(text: &str) -> BTreeSet<&str> {
+    let is_made = |line: &&str| ["clone", "fork("].iter().any(|word| line.contains(word)) || line.contains("fork resumed>");
+    let made = text.lines().filter(is_made).filter_map(|line| line.rsplit_once("= ").map(|(_, number)| number)).filter(|number| number.bytes().all(|byte| byte.is_ascii_digit()));
+    text.lines().filter_map(|line| line.split(' ').next()).chain(made).collect()
+}
+
+fn ended(text: &str) -> BTreeSet<&str> {
+    text.lines().filter(|line| line.contains(" +++ ")).filter_map(|line| line.split(' ').next()).collect()
 }
 
 /// A fleet whose shells are counted, too, and the folder of the shell that does.
