@@ -117,7 +117,7 @@ watch_keep() {
 # what has become of it: armed, confirmed, fired or over; none when there is nothing.
 watch_confirm() {
   if cd "$st/runs/$1/watch" 2>/dev/null && mv until confirmed 2>/dev/null && read -r _w_pid _w_born <pid && core_born "$_w_pid" && [ "$_born" = "$_w_born" ]; then
-    kill "-$_w_pid" 2>/dev/null || kill "$_w_pid" 2>/dev/null
+    kill -s TERM -- "-$_w_pid" "$_w_pid" 2>/dev/null
   fi
   watch_state "$1"
 }

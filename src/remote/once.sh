@@ -12,8 +12,11 @@
 #   TOKEN b SEQ                  on stderr
 # The first line of stdin is `-`; the second sets $1 to $4: the token, SEQ, the words of the self-test, the command.
 
-# Where the server gives a command no process group of its own, it gets one now.
-kill -0 "-$$" 2>/dev/null || [ "${3-}" ] || { command -v setsid >/dev/null 2>&1 && exec setsid sh -c "$1" sh "$1" "$2" again; };
+# Where the server gives a command no process group of its own, it gets one now. A group is `-- -PGID` to most; busybox has no `--`,
+# and without it the kill of procps, which posh calls, reads one digit of it.
+if kill -s 0 -- "-$$" 2>/dev/null; then mutate_all="-- -$$";
+elif kill -0 "-$$" 2>/dev/null; then mutate_all=-$$;
+else [ "${3-}" ] || { command -v setsid >/dev/null 2>&1 && exec setsid sh -c "$1" sh "$1" "$2" again; }; mutate_all=$$; fi;
 unset ENV BASH_ENV CDPATH GREP_OPTIONS;
 n=${IFS#??}; n=${n%"${n#?}"};
 mutate_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; mutate_ifs=$IFS; IFS=:; set -f;
@@ -28,24 +31,24 @@ IFS= read -r mutate_line; eval "$mutate_line";
 [ "${#3}$((6 * 7))" = 1642 ] || { printf "%s refuse\n" "$1"; exit 1; };
 exec 3<&0 </dev/null;
 # A limit makes a process of it in ksh93 too, where the other one would be a child of this very shell otherwise.
-# shellcheck disable=SC3045 # a shell that lacks it goes on
+# shellcheck disable=SC3045,SC2086 # a shell that lacks it goes on; words
 ( ulimit -c 0 2>/dev/null; {
 exec <&3 3<&- >&- 2>&-;
 trap "" TERM HUP INT QUIT USR1 USR2 ALRM PIPE;
 while IFS= read -r mutate_line; do
 case $mutate_line in
-"K TERM "*) kill -s TERM -- "-$$" || kill -s TERM "$$" ;;
-"K KILL "*) kill -s KILL -- "-$$" || kill -s KILL "$$" ;;
+"K TERM "*) kill -s TERM $mutate_all ;;
+"K KILL "*) kill -s KILL $mutate_all ;;
 esac;
 done;
 mutate_left=600;
 while kill -0 "$$"; do
-[ "$mutate_left" -gt 0 ] || kill -s KILL -- "-$$" || kill -s KILL "$$";
+[ "$mutate_left" -gt 0 ] || kill -s KILL $mutate_all;
 mutate_left=$((mutate_left - 1)); sleep 1;
 done;
 } & );
 exec 3<&-;
 printf "%s b %s\n" "$1" "$2" >&2;
 printf "%s b %s %s\n" "$1" "$2" "$$";
-shift 3; unset n mutate_path mutate_ifs mutate_line;
+shift 3; unset n mutate_path mutate_ifs mutate_line mutate_all;
 eval "set --; $1"

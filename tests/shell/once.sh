@@ -15,7 +15,7 @@ run() {
   _quoted=\'$(printf %s "$_text" | sed "s/'/'\\\\''/g" | awk 'NR > 1 { printf "%s", "'\''\"$n\"'\''" } { printf "%s", $0 }')\'
   {
     printf '%s\n' - "set -- \"\$2\" 7 'a'\\''b \"\$c\" \\ \`d\` *' $_quoted"
-    for _line in "$@"; do sleep 0.5; printf '%s\n' "$_line"; done
+    for _line in ${1+"$@"}; do sleep 0.5; printf '%s\n' "$_line"; done
     [ "$#" = 0 ] || sleep 1
   } | {
     # shellcheck disable=SC2086 # a list of words
@@ -59,6 +59,9 @@ check 'it may end itself' "143|begun${n}a|begun"
 
 run 'setsid -w' 'trap "echo bye; exit 5" TERM; sleep 20 & wait' 'K TERM 1'
 check 'it is asked to end' "5|begun${n}bye|begun"
+
+run 'setsid -w' 'trap "echo once" TERM; sleep 20 & wait; sleep 1; echo on' 'K TERM 1'
+check 'it is asked once' "0|begun${n}once${n}on|begun"
 
 run 'setsid -w' 'trap "" TERM; sleep 21; echo on' 'K TERM 1' 'K KILL 1'
 check 'it is ended' "137|begun|begun"
