@@ -36,7 +36,7 @@ for one in $(ls | sort -n); do case $one in [0-9]*.late) back "$one" ;; esac; do
 # What was needed for this may be secret. What was said about it stays.
 for one in *; do case $one in [0-9]*.said) ;; [0-9]*) rm -f "$one" ;; esac; done
 mv fired over
-if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf "$lock" ../open; fi
+if read -r owner _ 2>/dev/null <"$lock/owner" && [ "$owner" = "$$" ]; then rm -rf ../open "$lock"; fi
 '
 
 # watch_arm SEQ SECONDS LIBRARIES NAME WAY RECORD PATIENCE: from now on the change of this number goes back so many seconds

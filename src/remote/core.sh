@@ -275,8 +275,9 @@ core_ours() {
     [ "$_o" = "$core_owner" ]
     return
   fi
-  # The shell that this one has taken it over from may be looking at this very moment whether it is still its own.
-  [ "$core_before" ] && sleep 1 && IFS= read -r _o <"$st/lock/owner" && [ "$_o" = "$core_owner" ]
+  # Somebody may be looking at this very moment whether it is still its own, or that of a dead one.
+  sleep 1
+  IFS= read -r _o <"$st/lock/owner" && [ "$_o" = "$core_owner" ]
 } 2>/dev/null
 
 core_note() {
@@ -425,6 +426,30 @@ core_locked() { # STATE TEXT
   [ "$1" = ours ] || f=1
 }
 
+# core_own RUN WHO: writes this shell into a lock that it has just made, unless somebody has taken it for that of a dead one meanwhile.
+core_own() {
+  core_clock
+  core_owner="$$ $core_birth $core_boot $_up $1"
+  set -C
+  printf '%s\n%s\n' "$core_owner" "$2" >"$_file"
+  _wrote=$?
+  set +C
+  [ "$_wrote" = 0 ] || core_owner=''
+  return "$_wrote"
+} 2>/dev/null
+
+# core_break OWNER: takes away the lock of an owner who is gone, and none that somebody has taken since that was seen.
+core_break() {
+  mv "$st/lock" "$st/lock.$$" || return 0
+  _o=''
+  IFS= read -r _o <"$st/lock.$$/owner"
+  if [ "$_o" = "$1" ]; then
+    rm -rf "$st/lock.$$"
+  elif [ ! -e "$st/lock" ]; then
+    mv "$st/lock.$$" "$st/lock"
+  fi
+} 2>/dev/null
+
 # L RUN LEASE WHO [again]: takes the lock of this host for a run, or says who holds it. `again` takes it also from an
 # earlier shell of the same WHO, which then begins nothing more; core_before is its process.
 # No clock of another machine is trusted: age is the time since boot, and a holder is told by boot, pid and start.
@@ -446,13 +471,18 @@ L() {
         return
         ;;
     esac
-    _tries=3
-    until mkdir "$st/lock" 2>/dev/null; do
-      _tries=$((_tries - 1))
+    core_ledger=$st/runs/$1/ledger
+    _tries=3 _nobody=0
+    until mkdir "$st/lock" 2>/dev/null && core_own "$1" "$3"; do
       _owner='' _who='' _for=''
       { IFS= read -r _owner && IFS= read -r _who && IFS= read -r _for; } <"$st/lock/owner" 2>/dev/null
-      # A lock without an owner is being taken at this moment, unless its taker died right there.
-      [ "$_owner" ] || { sleep 1; { IFS= read -r _owner && IFS= read -r _who && IFS= read -r _for; } <"$st/lock/owner" 2>/dev/null; }
+      # A lock without an owner is being taken or given back at this moment, unless its taker died right there.
+      [ "$_owner" ] || [ "$_nobody" = 3 ] || {
+        _nobody=$((_nobody + 1))
+        sleep 1
+        continue
+      }
+      _tries=$((_tries - 1))
       # shellcheck disable=SC2086 # PID START BOOT SINCE RUN
       set -- "$1" "$2" "$3" $_owner
       core_clock
@@ -460,7 +490,7 @@ L() {
       [ -f "$st/lock/beat" ] && read -r _seen <"$st/lock/beat"
       _age=$((_up - ${_seen:-0}))
       if [ "$_tries" -gt 0 ] && { [ "${6-}" != "$core_boot" ] || ! core_born "$4" || [ "$_born" != "$5" ] || [ "$_age" -gt "$2" ]; }; then
-        mv "$st/lock" "$st/lock.$1" 2>/dev/null && rm -rf "$st/lock.$1"
+        core_break "$_owner"
         continue
       fi
       if [ "$_again" ] && [ "${8-}" = "$1" ] && [ "$_who$n$_for" = "$3" ]; then
@@ -471,20 +501,16 @@ L() {
         core_before='' core_owner=''
         [ "$_tries" -gt 0 ] && continue
       fi
-      core_locked held "$((_up - ${7:-$_up})) ${8-} $_who"
+      if [ "$_owner" ]; then core_locked held "$((_up - ${7:-$_up})) ${8-} $_who"; else core_locked broken "the state folder $st cannot be written"; fi
       return
     done
-    core_ledger=$st/runs/$1/ledger
     if [ -z "$core_before" ] && core_stranger "$1" "${3%%"$n"*}"; then
+      core_owner=''
       rm -rf "$st/lock"
       core_locked broken "this host has a run named $1 already, by $_line; \`mutate resume $1\` continues a run where it was begun, and another one needs another name"
       return
     fi
-    if [ -z "$core_before" ]; then
-      core_clock
-      core_owner="$$ $core_birth $core_boot $_up $1"
-      printf '%s\n%s\n' "$core_owner" "$3" >"$_file"
-    fi && printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open" || {
+    { printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open"; } || {
       core_owner=''
       core_locked broken "the state folder $st cannot be written"
       return
@@ -509,8 +535,9 @@ core_release() {
     if [ -e "$st/runs/$core_run/watch/until" ]; then
       watch_keep
     elif [ -z "${1-}" ] || [ "$core_quit" ]; then
-      rm -rf "$st/lock" "$st/runs/$core_run/open"
+      # The lock last: whoever has it next may be of the same run.
       core_forget
+      rm -rf "$st/runs/$core_run/open" "$st/lock"
     elif mv "$st/lock" "$st/lock.$$"; then
       # Whoever leaves without having been told to has lost the controller, and may have lost the lock to a new shell of the same run, just now.
       if IFS= read -r _o <"$st/lock.$$/owner" && [ "$_o" = "$core_owner" ]; then

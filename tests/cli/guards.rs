@@ -75,6 +75,29 @@ fn whoever_has_lost_the_lock_changes_nothing_more() {
     assert!(!fleet.host("alpha").home.join("after").exists());
 }
 
+/// Between the folder of a lock and its owner lies a moment, which may be a long one on a busy host.
+#[test]
+fn a_lock_that_is_just_being_taken_is_not_that_of_a_dead_one() {
+    let fleet = one();
+    let lock = fleet.host("alpha").home.join(".local/state/mutate/lock");
+    std::fs::create_dir_all(&lock).expect("a lock");
+    let read = |path: &str| std::fs::read_to_string(path).expect("it can be read");
+    let stat = read("/proc/self/stat");
+    let born = stat.rsplit_once(") ").expect("a name").1.split(' ').nth(19).expect("a start time").to_owned();
+    let owner = format!("{} {born} {} {} other\nsomebody else\n\n", std::process::id(), read("/proc/sys/kernel/random/boot_id").trim(), read("/proc/uptime").split('.').next().expect("seconds"));
+    let taker = std::thread::spawn({
+        let lock = lock.clone();
+        move || {
+            std::thread::sleep(std::time::Duration::from_millis(1800));
+            std::fs::write(lock.join("owner"), owner)
+        }
+    });
+    let ran = apply(&fleet, "hosts = 'all'\n[[task]]\nfile = { path = '~/after', state = 'touch' }\n", &[]);
+    taker.join().expect("it ends").expect("the lock was still there");
+    assert!(ran.exit != 0 && ran.document.to_string().contains("somebody else"), "{} {}", ran.exit, ran.document);
+    assert!(!fleet.host("alpha").home.join("after").exists());
+}
+
 #[test]
 fn nothing_is_begun_behind_a_failure() {
     let fleet = one();
