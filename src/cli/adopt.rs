@@ -196,17 +196,18 @@ impl Adopt {
                     left(format!("{path} on {} cannot be brought here: {why}", self.host));
                     return Ok(true);
                 }
-                Some(Ok(bytes)) => Content::new(bytes),
+                Some(Ok(bytes)) => bytes,
             };
-            if there.sha256.len() == 64 && there.sha256 != bytes.sha256() {
+            let sha256 = Content::new(bytes.clone()).sha256().to_owned();
+            if there.sha256.len() == 64 && there.sha256 != sha256 {
                 left(format!("{path} on {} was changed while it was looked at; run this again", self.host));
                 return Ok(true);
             }
-            if crate::secret::surely_holds_hidden(&bytes.bytes) {
+            if crate::secret::surely_holds_hidden(&bytes) {
                 left(format!("{} is refused, since the host's file holds a secret, and a patch would show it; edit what it is made from by hand", managed.place()));
                 return Ok(true);
             }
-            content = wanted.is_none_or(|wanted| wanted.sha256() != bytes.sha256()).then_some(bytes.bytes);
+            content = wanted.is_none_or(|wanted| wanted.sha256() != sha256).then_some(bytes);
         }
         let mut adopted = engine::adopted(&input.sources, managed, path, &there, content.as_deref());
         // Tasks for the mode and the owner alone.

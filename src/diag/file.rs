@@ -71,6 +71,18 @@ pub fn read_source(path: &Path) -> Result<String, String> {
 /// # Errors
 /// Why it cannot be used, without the name of the file.
 pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let length = plain_bytes(path)?;
+    if let Some(bytes) = as_if(path) {
+        return Ok(bytes);
+    }
+    // A buffer that grows while it is read into takes twice the memory.
+    let mut bytes = Vec::with_capacity(usize::try_from(length.min(limit)).unwrap_or_default() + 1);
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plainly)?;
+    if bytes.len() as u64 > limit { Err(too_long(limit)) } else { Ok(bytes) }
+}
+
+/// How long a plain file is.
+pub(super) fn plain_bytes(path: &Path) -> Result<u64, String> {
     // Asked before it is opened: a named pipe would wait for ever.
     let kind = std::fs::metadata(path).map_err(plainly)?;
     if kind.is_dir() {
@@ -79,16 +91,11 @@ pub fn read_bytes(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
     if !kind.is_file() {
         return Err("it is not a plain file".into());
     }
-    if let Some(bytes) = as_if(path) {
-        return Ok(bytes);
-    }
-    // A buffer that grows while it is read into takes twice the memory.
-    let mut bytes = Vec::with_capacity(usize::try_from(kind.len().min(limit)).unwrap_or_default() + 1);
-    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(plainly)?;
-    if bytes.len() as u64 > limit {
-        return Err(format!("it is larger than {} MiB", limit >> 20));
-    }
-    Ok(bytes)
+    Ok(kind.len())
+}
+
+pub(super) fn too_long(limit: u64) -> String {
+    format!("it is larger than {} MiB", limit >> 20)
 }
 
 /// Why a file cannot be used, in plain words and without its name.

@@ -2,11 +2,12 @@
 //!
 //! A [`Diagnostic`] holds a source id and a byte range; the text is only looked at when it is drawn.
 //! [`Node`] is a TOML text as a tree that remembers where each part stands, and [`decode`] turns such a tree
-//! into Rust types, reporting every problem it meets. Only [`read_text`] and [`read_bytes`] touch the disk.
+//! into Rust types, reporting every problem it meets. Only [`read_text`], [`read_bytes`] and [`Held`] touch the disk.
 
 mod decode;
 mod draw;
 mod file;
+mod held;
 mod node;
 mod origin;
 mod remedy;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub use decode::{decode, decode_with};
 pub use draw::draw;
 pub use file::{plainly, read_as_if, read_bytes, read_source, read_text};
+pub use held::{Held, Spool};
 pub use node::{Entry, Key, Kind, Node, parse};
 pub use origin::{Origin, Way};
 pub use remedy::{Remedy, Was, quoted};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use crate::diag::read_bytes;
+use crate::diag::{Held, read_bytes};
 use crate::module::{Content, Local, LocalEntry, LocalKind, Wanted, WantedKind};
 use crate::playbook::Task;
 
@@ -48,8 +48,8 @@ impl Contents {
         {
             return Ok(content.clone());
         }
-        let content = Arc::new(Content::new(read_bytes(path, COPY_LIMIT)?));
-        if content.bytes.len() >= AHEAD_BYTES {
+        let content = Arc::new(Content::from(Held::open(path, COPY_LIMIT)?));
+        if content.size() >= AHEAD_BYTES {
             // Meanwhile the first hosts are connected to.
             let content = content.clone();
             std::thread::spawn(move || _ = content.sha256());
@@ -202,11 +202,11 @@ mod tests {
         let times = std::fs::metadata(&path).expect("a file").modified().expect("a time");
         write("two");
         std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(times)).expect("a time");
-        assert_eq!(read().bytes, b"two", "of the same length and with the old time");
+        assert_eq!(read().all().expect("bytes")[..], b"two"[..], "of the same length and with the old time");
         std::thread::sleep(2 * TICK);
-        assert_eq!(read().bytes, b"two");
+        assert_eq!(read().all().expect("bytes")[..], b"two"[..]);
         std::fs::rename(&path, folder.path().join("gone")).expect("renamed");
         write("six");
-        assert_eq!(read().bytes, b"six");
+        assert_eq!(read().all().expect("bytes")[..], b"six"[..]);
     }
 }

@@ -97,21 +97,26 @@ pub fn path(ready: &Ready) -> Option<String> {
 }
 
 /// A step that is in place, or would be changed, as it was found.
-pub fn pin(ready: &Ready, change: Option<&Change>, confirm: Option<Duration>) -> Pin {
+///
+/// # Errors
+/// When what is to be sent cannot be read any more.
+pub fn pin(ready: &Ready, change: Option<&Change>, confirm: Option<Duration>) -> std::io::Result<Pin> {
     let Some(change) = change else {
         let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
-        return Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None };
+        return Ok(Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None });
     };
     let apply = if change.sees_environment() { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
+    let upload = change.apply.upload.as_ref().map(|upload| upload.content.all().map(|all| (Bytes(upload.path.clone()), Bytes(all.into_owned()))));
+    let upload = upload.transpose()?;
     let deed = Deed {
         apply: bytes(&apply),
         by_user: change.apply.by_user,
         good: change.apply.good.clone(),
         expect: change.expect.clone(),
-        upload: change.apply.upload.as_ref().map(|upload| (Bytes(upload.path.clone()), Bytes(upload.content.bytes.clone()))),
+        upload,
         go_on_after_failure: ready.ignore_errors,
     };
-    Pin { record: draft(ready, change, &change.undo, confirm), deed: Some(deed) }
+    Ok(Pin { record: draft(ready, change, &change.undo, confirm), deed: Some(deed) })
 }
 
 fn bytes(script: &Script) -> Bytes {

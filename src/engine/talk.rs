@@ -340,7 +340,7 @@ impl Walker {
             if let Some(old) = &upload.old {
                 let shared = Arc::clone(&content);
                 let _worked_out = tokio::task::spawn_blocking(move || shared.blocks().len()).await;
-                let compared = crate::remote::Compared { bytes: &content.bytes, sha256: content.sha256(), block_bytes: content.block_bytes(), blocks: content.blocks() };
+                let compared = crate::remote::Compared { held: content.held(), sha256: content.sha256(), block_bytes: content.block_bytes(), blocks: content.blocks() };
                 if crate::remote::upload_over(link, other.as_ref(), &upload.path, compared, old, &mut stop).await? {
                     return Ok(());
                 }
@@ -351,7 +351,7 @@ impl Walker {
                 let _worked_out = tokio::task::spawn_blocking(move || shared.packed().is_some()).await;
                 packed = content.packed();
             }
-            crate::remote::upload(link, other.as_ref(), &upload.path, &content.bytes, packed, stop).await
+            crate::remote::upload(link, other.as_ref(), &upload.path, content.held(), packed, stop).await
         };
         match tokio::time::timeout(limit, sending).await {
             Ok(sent) => sent,

@@ -7,13 +7,14 @@
 mod answer;
 mod args;
 mod change;
+mod content;
 pub mod diff;
 mod registry;
 #[cfg(test)]
 pub mod testing;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use anyhow::Result;
 use schemars::JsonSchema;
@@ -25,6 +26,7 @@ use crate::shell::Script;
 pub use answer::Answer;
 pub use args::{Lasting, Mode, OneOrMany, Path, Presence};
 pub use change::{Action, Again, Change, Download, Effect, Reboot, Undo, Upload};
+pub use content::Content;
 pub use registry::{Reader, Registration, Registry, described, has_later, refusal, registration};
 
 /// A question that a module asks before anything is changed.
@@ -109,80 +111,6 @@ pub enum WantedKind {
     Copy,
     /// A template, rendered with the variables of the step.
     Template,
-}
-
-/// The bytes of a file on the controller, shared by all hosts that get the same ones.
-#[derive(Debug)]
-pub struct Content {
-    pub bytes: Vec<u8>,
-    sha256: OnceLock<String>,
-    blocks: OnceLock<Vec<String>>,
-    packed: OnceLock<Option<Vec<u8>>>,
-}
-
-/// Less than this is sent as it is.
-const LEAST_PACKED_BYTES: usize = 64 << 10;
-/// As much of a file shows whether it is worth packing.
-const SAMPLE_BYTES: usize = 1 << 20;
-
-/// What is compared of a large file, at the least; a file has at most [`HIGHEST_BLOCKS`] of them.
-const BLOCK_BYTES: usize = 4 << 20;
-const HIGHEST_BLOCKS: usize = 1024;
-
-impl Content {
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self { bytes, sha256: OnceLock::new(), blocks: OnceLock::new(), packed: OnceLock::new() }
-    }
-
-    /// SHA-256 in hexadecimal, worked out once, at some 1 GB/s; who asks meanwhile waits.
-    pub fn sha256(&self) -> &str {
-        self.sha256.get_or_init(|| sha256(&self.bytes))
-    }
-
-    /// How long the blocks are in which it is compared with what is on a host.
-    pub fn block_bytes(&self) -> usize {
-        (self.bytes.len() / HIGHEST_BLOCKS).next_power_of_two().max(BLOCK_BYTES)
-    }
-
-    /// The SHA-256 of each block, the last of which may be shorter. Worked out once; takes as long as reading it all.
-    pub fn blocks(&self) -> &[String] {
-        self.blocks.get_or_init(|| self.bytes.chunks(self.block_bytes()).map(sha256).collect())
-    }
-
-    /// The bytes as `gzip` unpacks them; none where that is not clearly shorter. Worked out once, at some 100 MB/s.
-    pub fn packed(&self) -> Option<&[u8]> {
-        let pack = || {
-            let (sample, rest) = self.bytes.split_at(self.bytes.len().min(SAMPLE_BYTES));
-            let first = gzip(sample)?;
-            if rest.is_empty() { Some(first) } else { gzip(&self.bytes) }
-        };
-        self.packed.get_or_init(|| (self.bytes.len() >= LEAST_PACKED_BYTES).then(pack).flatten()).as_deref()
-    }
-}
-
-impl PartialEq for Content {
-    fn eq(&self, other: &Self) -> bool {
-        self.bytes == other.bytes
-    }
-}
-
-impl Eq for Content {}
-
-/// Packed, if that takes at least a quarter away.
-fn gzip(bytes: &[u8]) -> Option<Vec<u8>> {
-    use std::io::Write as _;
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    packer.write_all(bytes).ok()?;
-    packer.finish().ok().filter(|packed| packed.len() < bytes.len() / 4 * 3)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    use sha2::Digest as _;
-    use std::fmt::Write as _;
-    sha2::Sha256::digest(bytes).iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _infallible = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// What was found on the controller for a [`Wanted`].

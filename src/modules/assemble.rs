@@ -1,6 +1,6 @@
 //! `assemble`: a file made of the files of a folder.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -119,12 +119,11 @@ impl Assemble {
             bail!("`{}` is no folder", self.src);
         };
         let files = entries.iter().filter(|entry| !entry.path.contains(&b'/'));
-        Ok(files
-            .filter_map(|entry| match &entry.kind {
-                LocalKind::File(content) => Some((entry.path.clone(), content.bytes.clone())),
-                _ => None,
-            })
-            .collect())
+        let parts = files.filter_map(|entry| match &entry.kind {
+            LocalKind::File(content) => Some(content.all().map(|bytes| (entry.path.clone(), bytes.into_owned()))),
+            _ => None,
+        });
+        parts.collect::<std::io::Result<_>>().with_context(|| format!("`{}` cannot be read", self.src))
     }
 
     /// The parts, the bytes of the answer that told them, and the rest of the answer.

@@ -145,7 +145,7 @@ fn law_at<M: Module>(ground: Ground, shell: &'static [&'static str], setup: &str
     let (status, kept, said) = place.run(change.keep.as_bytes());
     assert_eq!(status, 0, "{at}: backup: {}", String::from_utf8_lossy(&said));
     if let Some(upload) = &change.apply.upload {
-        std::fs::write(Path::new(std::str::from_utf8(&upload.path).expect("a path of ours")), &upload.content.bytes).expect("the upload");
+        std::fs::write(Path::new(std::str::from_utf8(&upload.path).expect("a path of ours")), upload.content.all().expect("bytes")).expect("the upload");
     }
     let (status, _, said) = place.run(change.apply.script.as_bytes());
     assert!(change.apply.good.contains(&status), "{at}: apply ended with {status}: {}", String::from_utf8_lossy(&said));

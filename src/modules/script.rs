@@ -76,10 +76,10 @@ impl Module for Script {
         let words = self.words()?;
         let path = words.first().cloned().unwrap_or_default();
         let content = around.content(&path)?;
-        if content.bytes.len() > LIMIT_BYTES {
+        let Some(bytes) = content.short(LIMIT_BYTES) else {
             bail!("`{path}` is larger than {} KiB; copy it with `copy`, and run it with `command`", LIMIT_BYTES >> 10);
-        }
-        let Ok(text) = std::str::from_utf8(&content.bytes) else {
+        };
+        let Ok(text) = std::str::from_utf8(bytes) else {
             bail!("`{path}` is no text, so it is no script; copy it with `copy`, and run it with `command`");
         };
         let first = text.strip_prefix("#!").and_then(|rest| rest.lines().next()).map(str::trim).filter(|line| !line.is_empty());

@@ -1,6 +1,6 @@
 //! `systemd_unit`: a unit file or a drop-in, read by systemd, enabled and running, in one task.
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -129,7 +129,7 @@ impl Module for SystemdUnit {
         let wants_enabled = if self.state == State::Absent && !is_drop_in { Some(false) } else { self.enabled };
         let content = match (&self.content, &self.src) {
             (Some(text), _) => text.clone().into_bytes(),
-            (None, Some(src)) => around.content(src)?.bytes.clone(),
+            (None, Some(src)) => around.content(src)?.all().with_context(|| format!("`{src}` cannot be read"))?.into_owned(),
             (None, None) => Vec::new(),
         };
         let text = Text::of(&content, !is_drop_in && self.state != State::Absent);

@@ -7,6 +7,7 @@ use super::opening::Become;
 use super::pipe::{Event, Input};
 use super::transfer::{STALL_LIMIT, hear, said, start, taking, write};
 use super::{HostFailure, Link};
+use crate::diag::Held;
 
 /// OpenSSH takes 2 MiB of a channel per round trip, and 10 channels of a connection.
 const PARTS: usize = 4;
@@ -26,12 +27,12 @@ type Stream = (Input, mpsc::Receiver<Event>);
 ///
 /// # Errors
 /// [`HostFailure::Upload`] and [`HostFailure::Channel`] when it does not work this way; the rest as `upload`.
-pub(super) async fn upload_in_parts(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
-    let length = bytes.len().div_ceil(PARTS).next_multiple_of(UNIT_BYTES);
+pub(super) async fn upload_in_parts(link: &Link, user: Option<&Become>, path: &[u8], held: &Held, stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
+    let length = held.size().div_ceil(PARTS).next_multiple_of(UNIT_BYTES);
     let mut streams = Vec::with_capacity(PARTS);
     let sending = async {
-        open(link, user, path, bytes.len(), length, &mut streams).await?;
-        send(&mut streams, bytes, length).await
+        open(link, user, path, held.size(), length, &mut streams).await?;
+        send(&mut streams, held, length).await
     };
     let sent = tokio::select! {
         sent = sending => sent,
@@ -59,16 +60,16 @@ async fn open(link: &Link, user: Option<&Become>, path: &[u8], bytes: usize, len
     failed.map_or(Ok(()), Err)
 }
 
-async fn send(streams: &mut [Stream], bytes: &[u8], length: usize) -> Result<(), HostFailure> {
+async fn send(streams: &mut [Stream], held: &Held, length: usize) -> Result<(), HostFailure> {
     let [first, one, two, three] = streams else { return Err(HostFailure::Upload("a part is missing".into())) };
-    let part = |number: usize| &bytes[bytes.len().min(number * length)..bytes.len().min((number + 1) * length)];
+    let part = |number: usize| held.size().min(number * length)..held.size().min((number + 1) * length);
     let more = async |(input, events): &mut Stream, number: usize| {
-        write(input, part(number)).await?;
+        write(input, held, part(number)).await?;
         input.finish().await;
         done(events).await
     };
     // The first one looks at the length when its input ends, so that comes last.
-    tokio::try_join!(write(&mut first.0, part(0)), more(one, 1), more(two, 2), more(three, 3))?;
+    tokio::try_join!(write(&mut first.0, held, part(0)), more(one, 1), more(two, 2), more(three, 3))?;
     first.0.finish().await;
     done(&mut first.1).await
 }

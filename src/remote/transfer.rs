@@ -1,7 +1,8 @@
 //! How an upload and a download begin: a script on a channel of its own, as the login user or as another one.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use super::opening::{Become, Signs, as_user};
 use super::pipe::{Event, Input};
 use super::shell::random_word;
 use super::{HostFailure, Link};
+use crate::diag::Held;
 
 /// Without a byte from the host for this long, it is taken for lost.
 pub(super) const STALL_LIMIT: Duration = Duration::from_secs(60);
@@ -53,10 +55,22 @@ pub(super) fn coded(path: &[u8]) -> String {
     word
 }
 
-/// Writes all of it; waits while the host takes no more.
-pub(super) async fn write(input: &mut Input, bytes: &[u8]) -> Result<(), HostFailure> {
-    for chunk in bytes.chunks(CHUNK_BYTES) {
-        input.write(chunk).await?;
+/// Writes some of what is held; waits while the host takes no more.
+///
+/// # Errors
+/// When it cannot be read any more, or the host takes nothing more.
+pub(super) async fn write(input: &mut Input, held: &Held, range: Range<usize>) -> Result<(), HostFailure> {
+    for start in range.clone().step_by(CHUNK_BYTES) {
+        let chunk = start..range.end.min(start + CHUNK_BYTES);
+        if let Some(bytes) = held.memory() {
+            input.write(&bytes[chunk]).await?;
+            continue;
+        }
+        // A disk may take its time.
+        let held = held.clone();
+        let read = tokio::task::spawn_blocking(move || held.piece(chunk).map(Cow::into_owned)).await;
+        let bytes = read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| HostFailure::Upload(format!("the file cannot be read here: {error}")))?;
+        input.write(&bytes).await?;
     }
     Ok(())
 }

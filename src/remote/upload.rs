@@ -1,12 +1,14 @@
 //! Bytes for a temporary file on a host, over a channel of their own.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 
 use super::opening::Become;
 use super::parts::{self, upload_in_parts};
 use super::pipe::Event;
 use super::transfer::{STALL_LIMIT, coded, hear, start, taking, write};
 use super::{HostFailure, Link};
+use crate::diag::Held;
 
 /// The list of what is there and what is sent travels in a command line.
 const PLAN_BYTES: usize = 16 << 10;
@@ -18,32 +20,32 @@ const HASH_LINE_BYTES: usize = 80;
 ///
 /// # Errors
 /// When the host does not take the bytes: no room, no such folder, no contact; [`HostFailure::Interrupted`] after `stop`.
-pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], bytes: &[u8], packed: Option<&[u8]>, stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
+pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], held: &Held, packed: Option<&Held>, stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     // Path and length are arguments: a profile that reads stdin may eat some of the bytes, but never make a path of
     // them. What did not arrive whole is removed again.
     const RECEIVE: &str = taking!(r#"{ $3 >"$f"&&[ "$(wc -c <"$f")" -eq "$2" ]&&printf done;}||{ rm -f "$f";exit 1;}"#);
-    let words = |reader: &str| format!("{} '{reader}'", bytes.len());
+    let words = |reader: &str| format!("{} '{reader}'", held.size());
     let mut stop = std::pin::pin!(stop);
     // Where its gzip cannot take them, the bytes go as they are.
     if let Some(packed) = packed {
-        match send(link, user, (RECEIVE, path, &words("gzip -dc")), &[packed], &mut stop).await {
+        match send(link, user, (RECEIVE, path, &words("gzip -dc")), packed, std::slice::from_ref(&(0..packed.size())), &mut stop).await {
             Err(HostFailure::Upload(_)) => {}
             sent => return sent,
         }
     }
     // Where it does not work in parts, they go one after the other.
-    if link.is_wide() && bytes.len() >= parts::LEAST_BYTES {
-        match upload_in_parts(link, user, path, bytes, &mut stop).await {
+    if link.is_wide() && held.size() >= parts::LEAST_BYTES {
+        match upload_in_parts(link, user, path, held, &mut stop).await {
             Err(HostFailure::Upload(_) | HostFailure::Channel(_)) => {}
             sent => return sent,
         }
     }
-    send(link, user, (RECEIVE, path, &words("cat")), &[bytes], &mut stop).await
+    send(link, user, (RECEIVE, path, &words("cat")), held, std::slice::from_ref(&(0..held.size())), &mut stop).await
 }
 
 /// What is known of content that is to be compared with a file on the host.
 pub struct Compared<'a> {
-    pub bytes: &'a [u8],
+    pub held: &'a Held,
     /// Of all of it, in hexadecimal.
     pub sha256: &'a str,
     pub block_bytes: usize,
@@ -64,8 +66,8 @@ pub async fn upload_over(link: &Link, user: Option<&Become>, path: &[u8], conten
         () = &mut stop => return Err(HostFailure::Interrupted),
     };
     let Some((plan, parts)) = plan(&content, &there) else { return Ok(false) };
-    let word = format!("{} {} {} {}{plan}", content.bytes.len(), content.sha256, content.block_bytes, coded(old));
-    match send(link, user, (ASSEMBLE, path, &word), &parts, &mut stop).await {
+    let word = format!("{} {} {} {}{plan}", content.held.size(), content.sha256, content.block_bytes, coded(old));
+    match send(link, user, (ASSEMBLE, path, &word), content.held, &parts, &mut stop).await {
         Err(HostFailure::Upload(_)) => Ok(false),
         sent => sent.map(|()| true),
     }
@@ -91,7 +93,7 @@ async fn blocks(link: &Link, user: Option<&Become>, path: &[u8], content: &Compa
 }
 
 /// What is taken of the old file, in words for the script, and what is sent. `None`: it is not worth it.
-fn plan<'a>(content: &Compared<'a>, there: &[String]) -> Option<(String, Vec<&'a [u8]>)> {
+fn plan(content: &Compared, there: &[String]) -> Option<(String, Vec<Range<usize>>)> {
     let (mut words, mut parts, mut sent) = (String::new(), Vec::new(), 0);
     let same: Vec<bool> = content.blocks.iter().enumerate().map(|(at, block)| there.get(at) == Some(block)).collect();
     let mut end = 0;
@@ -101,25 +103,30 @@ fn plan<'a>(content: &Compared<'a>, there: &[String]) -> Option<(String, Vec<&'a
         if run[0] {
             let _infallible = write!(words, " o {start} {}", run.len());
         } else {
-            let part = &content.bytes[start * content.block_bytes..content.bytes.len().min(end * content.block_bytes)];
+            let part = start * content.block_bytes..content.held.size().min(end * content.block_bytes);
             let _infallible = write!(words, " n {}", part.len());
             sent += part.len();
             parts.push(part);
         }
     }
-    (sent * 2 < content.bytes.len() && words.len() < PLAN_BYTES).then_some((words, parts))
+    (sent * 2 < content.held.size() && words.len() < PLAN_BYTES).then_some((words, parts))
 }
 
 /// Starts a script on the host with a path and more words, and sends it the parts.
-async fn send(link: &Link, user: Option<&Become>, script: (&str, &[u8], &str), parts: &[&[u8]], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
+async fn send(link: &Link, user: Option<&Become>, script: (&str, &[u8], &str), held: &Held, parts: &[Range<usize>], stop: impl Future<Output = ()>) -> Result<(), HostFailure> {
     let (script, path, word) = script;
     let (mut input, mut events) = start(link, user, script, path, word).await?;
     let sending = async {
+        let mut written = Ok(());
         for part in parts {
-            write(&mut input, part).await?;
+            written = write(&mut input, held, part.clone()).await;
+            if written.is_err() {
+                break;
+            }
         }
+        // The host removes what has not come whole.
         input.finish().await;
-        Ok(())
+        written
     };
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let receiving = hear(&mut events, &mut stdout, &mut stderr);
@@ -129,7 +136,8 @@ async fn send(link: &Link, user: Option<&Become>, script: (&str, &[u8], &str), p
         () = stop => Err(HostFailure::Interrupted),
     };
     input.close().await;
-    if let Err(HostFailure::Interrupted) = sent {
+    // What could not be read here is no word of the host's.
+    if let Err(HostFailure::Interrupted | HostFailure::Upload(_)) = sent {
         return sent;
     }
     if stdout.ends_with(b"done") {
@@ -182,8 +190,9 @@ mod tests {
         let planned = |mine: &str, there: &str| {
             let blocks = names(mine);
             let text = "0123456789";
-            let content = Compared { bytes: text.as_bytes(), sha256: "", block_bytes: 2, blocks: &blocks };
-            plan(&content, &names(there)).map(|(words, parts)| (words, String::from_utf8(parts.concat()).expect("text")))
+            let held = Held::from(text.as_bytes().to_vec());
+            let content = Compared { held: &held, sha256: "", block_bytes: 2, blocks: &blocks };
+            plan(&content, &names(there)).map(|(words, parts)| (words, parts.into_iter().map(|part| &text[part]).collect::<String>()))
         };
         assert_eq!(planned("abcde", "abcde"), Some((" o 0 5".into(), String::new())));
         assert_eq!(planned("abcde", "axcdy"), Some((" o 0 1 n 2 o 2 2 n 2".into(), "2389".into())));

@@ -172,6 +172,37 @@ fn of_a_large_file_only_what_has_changed_is_sent() {
     assert!(std::fs::read(fleet.host("alpha").home.join("large")).expect("the copy") == large, "the copy is another");
 }
 
+/// A long file is not taken into memory, so somebody may change it while it is on its way.
+#[test]
+fn a_long_file_that_changes_meanwhile_is_told_and_one_that_is_replaced_is_not() {
+    let bytes: Vec<u8> = (0..9_u32 << 20).map(|at| u8::try_from((at.wrapping_mul(2_654_435_761) >> 13) & 0xff).expect("a byte")).collect();
+    for (meddle, complaint) in [
+        (": >long", "it has become shorter since this run began"),
+        ("printf X | dd of=long bs=1 seek=8000000 conv=notrunc 2>&1", "is not what was sent"),
+        ("echo other >next && mv next long", ""),
+    ] {
+        let fleet = one();
+        let folder = fleet.folder.path().join("files");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        std::fs::write(folder.join("long"), &bytes).expect("a file");
+        let playbook = format!(
+            "hosts = 'all'\n[[task]]\nshell = {{ cmd = \"\"\"cd '{}' && {meddle}\"\"\", always = true }}\n[[task]]\nname = 'long'\ncopy = {{ src = 'long', dest = '~/to/long' }}\n[[task]]\nfile = {{ path = '~/to', state = 'directory' }}\n",
+            folder.display()
+        );
+        let home = &fleet.host("alpha").home;
+        std::fs::create_dir_all(home.join("to")).expect("a folder");
+        let ran = apply(&fleet, &playbook, &[]);
+        let there: Vec<_> = std::fs::read_dir(home.join("to")).expect("a folder").map(|entry| entry.expect("an entry").file_name()).collect();
+        if complaint.is_empty() {
+            assert_eq!((ran.exit, there), (0, vec!["long".into()]), "{}", ran.document);
+            assert!(std::fs::read(home.join("to/long")).expect("the copy") == bytes, "the copy is another");
+        } else {
+            assert!(ran.step("alpha", "long")["message"].as_str().expect("text").contains(complaint), "{meddle}: {}", ran.document);
+            assert_eq!((ran.exit, there), (4, vec![]), "{meddle}: {}", ran.document);
+        }
+    }
+}
+
 /// What is sent to hosts that are far away is packed, where that is worth it and the host can unpack it.
 #[test]
 fn far_away_a_text_is_sent_packed() {

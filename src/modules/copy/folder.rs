@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
-use super::tar::Archive;
+use super::tar::archive;
 use crate::module::{Answer, Change, Content, LocalEntry, LocalKind, Mode, Undo, Upload, Verdict};
 use crate::modules::file::{
     INLINE_BYTES, Kind, Look, NEW_FILE, NEW_FOLDER, Properties, folder_of, missing_parent, upload_path,
@@ -162,7 +162,7 @@ impl Tree<'_> {
             (0, more) => format!("{more} more than wanted"),
             (_, more) => format!("{differ}, {more} more than wanted"),
         };
-        Ok(Verdict::differs(work.change(from, answer)))
+        Ok(Verdict::differs(work.change(from, answer)?))
     }
 
     fn differing(&self, answer: &Answer) -> Result<Vec<(&Entry<'_>, Look)>> {
@@ -386,8 +386,8 @@ impl<'a> Work<'a> {
         [number.to_string().as_bytes(), b"/", name_of(path)].concat()
     }
 
-    fn change(self, from: String, answer: &Answer) -> Change {
-        let upload = self.upload(answer);
+    fn change(self, from: String, answer: &Answer) -> Result<Change> {
+        let upload = self.upload(answer)?;
         let expect = Pattern::exactly([self.left.as_slice(), format!("end {}\n", self.tree.entries.len()).as_bytes()].concat());
         let undo = Undo::Restore(sh!("copy_back"));
         let mut change = Change::new(from, "as on the controller", self.apply(upload.as_ref()), expect, undo);
@@ -398,24 +398,20 @@ impl<'a> Work<'a> {
             change.diff.push_str(&format!(" and {} more\n", self.listed.len() - LISTED));
         }
         change.apply.upload = upload;
-        change
+        Ok(change)
     }
 
     /// The archive of all contents, unless they are small enough to travel with the step.
-    fn upload(&self, answer: &Answer) -> Option<Upload> {
-        if self.staged.iter().map(|one| one.content.bytes.len()).sum::<usize>() <= INLINE_BYTES {
-            return None;
+    fn upload(&self, answer: &Answer) -> Result<Option<Upload>> {
+        if self.staged.iter().map(|one| one.content.size()).sum::<usize>() <= INLINE_BYTES {
+            return Ok(None);
         }
-        let mut archive = Archive::default();
-        for Staged { file, content } in &self.staged {
-            archive.add(file, &content.bytes);
-        }
-        let content = Arc::new(Content::new(archive.finished()));
+        let content = archive(self.staged.iter().map(|one| (one.file.as_slice(), &**one.content))).context("the files cannot be put together for the host")?;
         let root = self.tree.root.as_bytes();
         // It has to lie in a folder that is there before the step begins.
         let missing = missing_parent(answer);
         let folder = if self.root_is_new { folder_of(missing.as_deref().unwrap_or(root)) } else { root };
-        Some(Upload { path: upload_path(folder, &content), content, old: None })
+        Ok(Some(Upload { path: upload_path(folder, &content), content, old: None }))
     }
 
     fn apply(&self, upload: Option<&Upload>) -> Script {
@@ -428,7 +424,7 @@ impl<'a> Work<'a> {
             match upload {
                 Some(upload) => lines.push(sh!("copy_unpack {}", upload.path)),
                 None => lines.extend(
-                    self.staged.iter().map(|one| sh!("copy_text {} {}", one.file, printf_argument(&one.content.bytes))),
+                    self.staged.iter().map(|one| sh!("copy_text {} {}", one.file, printf_argument(one.content.short(INLINE_BYTES).unwrap_or_default()))),
                 ),
             }
             lines.extend(self.staged_links.iter().cloned());

@@ -1,43 +1,84 @@
 //! A tar archive of plain files, as every `tar` reads it (ustar, with the GNU way for long names).
 
+use std::io::{self, Write as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::diag::{Held, Spool};
+use crate::module::Content;
+
 const BLOCK: usize = 512;
+/// So many archives are kept for the next host; most hosts get the same one.
+const HIGHEST_KEPT: usize = 2;
+
+/// What says of which names and contents an archive is made.
+type Key = [u8; 32];
+
+static MADE: Mutex<Vec<(Key, Arc<Content>)>> = Mutex::new(Vec::new());
+
+/// The archive of these files, each with a relative name: one for all hosts that get the same.
+///
+/// # Errors
+/// When a file cannot be read any more, or there is no room for the archive.
+pub fn archive<'a>(files: impl Iterator<Item = (&'a [u8], &'a Content)> + Clone) -> io::Result<Arc<Content>> {
+    let mut key = Sha256::new();
+    for (name, content) in files.clone() {
+        key.update([name, b"\0", content.sha256().as_bytes()].concat());
+    }
+    let key: Key = key.finalize().into();
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, archive)) = made.iter().find(|(of, _)| *of == key) {
+        return Ok(archive.clone());
+    }
+    let mut archive = Archive::default();
+    for (name, content) in files {
+        archive.add(name, content.held())?;
+    }
+    let archive = Arc::new(Content::from(archive.finished()?));
+    made.truncate(HIGHEST_KEPT - 1);
+    made.insert(0, (key, archive.clone()));
+    Ok(archive)
+}
 
 /// An archive that grows.
 #[derive(Default)]
-pub struct Archive(Vec<u8>);
+struct Archive(Spool);
 
 impl Archive {
     /// Adds a file. The name is relative.
-    pub fn add(&mut self, name: &[u8], content: &[u8]) {
+    fn add(&mut self, name: &[u8], content: &Held) -> io::Result<()> {
         if name.len() > 100 {
             let long = [name, b"\0"].concat();
-            self.entry(b"././@LongLink", b'L', &long);
+            self.entry(b"././@LongLink", b'L', &long.into())?;
         }
-        self.entry(&name[..name.len().min(100)], b'0', content);
+        self.entry(&name[..name.len().min(100)], b'0', content)
     }
 
     /// The bytes of the whole archive.
-    pub fn finished(mut self) -> Vec<u8> {
-        self.0.resize(self.0.len() + 2 * BLOCK, 0);
-        self.0
+    fn finished(mut self) -> io::Result<Held> {
+        self.0.write_all(&[0; 2 * BLOCK])?;
+        self.0.finished()
     }
 
-    fn entry(&mut self, name: &[u8], kind: u8, content: &[u8]) {
+    fn entry(&mut self, name: &[u8], kind: u8, content: &Held) -> io::Result<()> {
         let mut header = [0_u8; BLOCK];
         header[..name.len()].copy_from_slice(name);
         header[100..108].copy_from_slice(b"0000600\0");
         header[108..116].copy_from_slice(b"0000000\0");
         header[116..124].copy_from_slice(b"0000000\0");
-        header[124..136].copy_from_slice(&size(content.len()));
+        header[124..136].copy_from_slice(&size(content.size()));
         header[136..148].copy_from_slice(b"00000000000\0");
         header[148..156].copy_from_slice(b"        ");
         header[156] = kind;
         header[257..265].copy_from_slice(b"ustar\x0000");
         let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.extend_from_slice(&header);
-        self.0.extend_from_slice(content);
-        self.0.resize(self.0.len().next_multiple_of(BLOCK), 0);
+        self.0.write_all(&header)?;
+        for piece in content.pieces() {
+            self.0.write_all(&piece?)?;
+        }
+        self.0.write_all(&[0; BLOCK][..content.size().next_multiple_of(BLOCK) - content.size()])
     }
 }
 
@@ -55,14 +96,31 @@ fn size(bytes: usize) -> [u8; 12] {
 
 #[cfg(test)]
 mod tests {
-    use super::{Archive, BLOCK};
+    use super::{Archive, BLOCK, archive};
+    use crate::module::Content;
+
+    fn made(files: &[(&[u8], &str)]) -> Vec<u8> {
+        let mut archive = Archive::default();
+        for (name, content) in files {
+            archive.add(name, &content.as_bytes().to_vec().into()).expect("it is added");
+        }
+        archive.finished().and_then(|held| held.all().map(std::borrow::Cow::into_owned)).expect("the archive")
+    }
+
+    #[test]
+    fn hosts_that_get_the_same_share_an_archive() {
+        let (one, other) = (Content::new(b"shared one".to_vec()), Content::new(b"shared other".to_vec()));
+        let of = |files: &[(&'static [u8], &Content)]| archive(files.iter().copied()).expect("an archive");
+        let first = of(&[(b"a", &one), (b"b", &other)]);
+        assert!(std::sync::Arc::ptr_eq(&first, &of(&[(b"a", &Content::new(b"shared one".to_vec())), (b"b", &other)])));
+        assert!(first != of(&[(b"a", &other), (b"b", &one)]) && first != of(&[(b"a", &one)]));
+        assert_eq!(*first, Content::new(made(&[(b"a", "shared one"), (b"b", "shared other")])));
+    }
+
 
     #[test]
     fn an_archive_is_made_of_blocks() {
-        let mut archive = Archive::default();
-        archive.add(b"0/a", b"hello\n");
-        archive.add(&[b'x'; 150], b"");
-        let bytes = archive.finished();
+        let bytes = made(&[(b"0/a", "hello\n"), (&[b'x'; 150], "")]);
         // Header and content; header and content of the long name; header; two empty blocks.
         assert_eq!(bytes.len(), (2 + 2 + 1 + 2) * BLOCK);
         assert_eq!(&bytes[..4], b"0/a\0");
@@ -73,9 +131,7 @@ mod tests {
 
     #[test]
     fn the_sum_of_a_header_is_right() {
-        let mut archive = Archive::default();
-        archive.add(b"a", b"");
-        let bytes = archive.finished();
+        let bytes = made(&[(b"a", "")]);
         let header = &bytes[..BLOCK];
         let sum: u32 = (0..BLOCK).map(|at| u32::from(if (148..156).contains(&at) { b' ' } else { header[at] })).sum();
         assert_eq!(&header[148..156], format!("{sum:06o}\0 ").as_bytes());

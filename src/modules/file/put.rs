@@ -60,7 +60,7 @@ impl Source<'_> {
 
     fn size_bytes(&self) -> u64 {
         match self {
-            Self::Controller(content) => content.bytes.len() as u64,
+            Self::Controller(content) => content.size() as u64,
             Self::Host { look, .. } => look.size_bytes,
         }
     }
@@ -164,13 +164,11 @@ impl Put<'_> {
         let [mode, owner, group] = self.properties.words(look, self.new_mode);
         let mut upload = None;
         let from = match source {
-            Source::Controller(content) if content.bytes.len() <= INLINE_BYTES => {
-                sh!("text {}", printf_argument(&content.bytes))
-            }
+            Source::Controller(content) if let Some(bytes) = content.short(INLINE_BYTES) => sh!("text {}", printf_argument(bytes)),
             Source::Controller(content) => {
                 let path = upload_path(folder_of(place), content);
                 let from = sh!("upload {}", path);
-                let old = (look.is(Kind::File) && content.bytes.len().min(usize::try_from(look.size_bytes).unwrap_or(0)) >= COMPARED_BYTES).then(|| place.to_vec());
+                let old = (look.is(Kind::File) && content.size().min(usize::try_from(look.size_bytes).unwrap_or(0)) >= COMPARED_BYTES).then(|| place.to_vec());
                 upload = Some(Upload { path, content: Arc::clone(content), old });
                 from
             }
@@ -188,25 +186,23 @@ impl Put<'_> {
     fn leaves(&self, answer: &Answer, source: &Source) -> Option<Vec<u8>> {
         let Source::Controller(content) = source else { return None };
         let is_known = self.existing == Existing::Edited && self.validate.is_none() && self.before == Pattern::default();
-        if !is_known || content.bytes.len() > INLINE_BYTES || content.bytes.contains(&0) {
-            return None;
-        }
+        let bytes = content.short(INLINE_BYTES).filter(|bytes| is_known && !bytes.contains(&0))?;
         let end = answer.stdout.iter().position(|&byte| byte == b'\n')?;
         let shown = answer.stdout.windows(9).position(|part| part == b"\ncontent\n")? + 1;
         let head = String::from_utf8(answer.stdout[..end].to_vec()).ok()?;
         // MODE UID GID OWNER GROUP LINKS SIZE SHA
         let (head, _) = head.rsplit_once(' ')?;
         let (head, _) = head.rsplit_once(' ')?;
-        let mut next = format!("{head} {} {}", content.bytes.len(), content.sha256()).into_bytes();
+        let mut next = format!("{head} {} {}", bytes.len(), content.sha256()).into_bytes();
         next.extend_from_slice(&answer.stdout[end..shown]);
         next.extend_from_slice(b"content\n");
-        next.extend_from_slice(&content.bytes);
+        next.extend_from_slice(bytes);
         Some(next)
     }
 
     fn difference(&self, look: &Look, source: &Source) -> String {
         let new = match source {
-            Source::Controller(content) => Some(content.bytes.as_slice()),
+            Source::Controller(content) => content.held().memory(),
             Source::Host { .. } => None,
         };
         match (look.kind, &look.shown, new) {

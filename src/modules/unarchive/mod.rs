@@ -5,7 +5,7 @@ mod remote;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -155,7 +155,7 @@ impl Unarchive {
         if let Some((_, entries)) = read.iter().find(|(known, _)| *known == key) {
             return Ok(Arc::clone(entries));
         }
-        let all = read::entries(&self.src, &content.bytes)?;
+        let all = read::entries(&self.src, &content.all().with_context(|| format!("`{}` cannot be read", self.src))?)?;
         let fits = |patterns: &OneOrMany, path: &[u8]| {
             // A pattern for a folder means all that is in it, too.
             patterns.0.iter().any(|pattern| glob(pattern.as_bytes(), path) || glob(format!("{}/*", pattern.trim_end_matches('/')).as_bytes(), path))
