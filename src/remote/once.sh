@@ -12,11 +12,11 @@
 #   TOKEN b SEQ                  on stderr
 # The first line of stdin is `-`; the second sets $1 to $4: the token, SEQ, the words of the self-test, the command.
 
-# Where the server gives a command no process group of its own, it gets one now. A group is `-- -PGID` to most; busybox has no `--`,
-# and without it the kill of procps, which posh calls, reads one digit of it.
-if kill -s 0 -- "-$$" 2>/dev/null; then mutate_all="-- -$$";
-elif kill -0 "-$$" 2>/dev/null; then mutate_all=-$$;
-else [ "${3-}" ] || { command -v setsid >/dev/null 2>&1 && exec setsid sh -c "$1" sh "$1" "$2" again; }; mutate_all=$$; fi;
+# A group is `-- -PGID` to most; busybox has no `--`, and without it the kill of procps, which posh calls, reads one digit of it.
+# Where the server gives a command no process group of its own, it gets one now.
+mutate_all="-- -$$"; kill -s 0 -- "$$" 2>/dev/null || mutate_all=-$$;
+# shellcheck disable=SC2086 # words
+kill -s 0 $mutate_all 2>/dev/null || { [ "${3-}" ] || { command -v setsid >/dev/null 2>&1 && exec setsid sh -c "$1" sh "$1" "$2" again; }; mutate_all=$$; };
 unset ENV BASH_ENV CDPATH GREP_OPTIONS;
 n=${IFS#??}; n=${n%"${n#?}"};
 mutate_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin; mutate_ifs=$IFS; IFS=:; set -f;
