@@ -90,6 +90,14 @@ impl Held {
         }
     }
 
+    /// Some of the bytes, if they can be had without waiting for a disk.
+    pub fn at_once(&self, range: Range<usize>) -> Option<Cow<'_, [u8]>> {
+        match &self.0 {
+            Place::Memory(bytes) => bytes.get(range).map(Cow::Borrowed),
+            Place::File(file, _) => cached(file, range).map(Cow::Owned),
+        }
+    }
+
     /// All of them, a piece at a time.
     pub fn pieces(&self) -> impl Iterator<Item = io::Result<Cow<'_, [u8]>>> {
         (0..self.size()).step_by(PIECE_BYTES).map(|start| self.piece(start..self.size().min(start + PIECE_BYTES)))
@@ -141,6 +149,19 @@ impl io::Write for Spool {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What of a file lies in the system's memory, if that is all that is asked for.
+#[cfg(target_os = "linux")]
+fn cached(file: &File, range: Range<usize>) -> Option<Vec<u8>> {
+    let mut piece = vec![0; range.len()];
+    let read = rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut piece)], range.start as u64, rustix::io::ReadWriteFlags::NOWAIT);
+    read.is_ok_and(|length| length == piece.len()).then_some(piece)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cached(_file: &File, _range: Range<usize>) -> Option<Vec<u8>> {
+    None
 }
 
 /// A file that nobody else can see, on a disk: `/tmp` may be memory.

@@ -62,11 +62,11 @@ pub(super) fn coded(path: &[u8]) -> String {
 pub(super) async fn write(input: &mut Input, held: &Held, range: Range<usize>) -> Result<(), HostFailure> {
     for start in range.clone().step_by(CHUNK_BYTES) {
         let chunk = start..range.end.min(start + CHUNK_BYTES);
-        if let Some(bytes) = held.memory() {
-            input.write(&bytes[chunk]).await?;
+        if let Some(bytes) = held.at_once(chunk.clone()) {
+            input.write(&bytes).await?;
             continue;
         }
-        // A disk may take its time.
+        // A disk may take its time, and other hosts shall not wait for it.
         let held = held.clone();
         let read = tokio::task::spawn_blocking(move || held.piece(chunk).map(Cow::into_owned)).await;
         let bytes = read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| HostFailure::Upload(format!("the file cannot be read here: {error}")))?;
