@@ -24,7 +24,9 @@ static MADE: Mutex<Vec<(Key, Arc<Content>)>> = Mutex::new(Vec::new());
 pub fn archive<'a>(files: impl Iterator<Item = (&'a [u8], &'a Content)> + Clone) -> io::Result<Arc<Content>> {
     let mut key = Sha256::new();
     for (name, content) in files.clone() {
-        key.update([name, b"\0", content.sha256().as_bytes()].concat());
+        key.update(name);
+        key.update([0]);
+        key.update(content.sha256());
     }
     let key: Key = key.finalize().into();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
