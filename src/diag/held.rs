@@ -20,6 +20,23 @@ const PIECE_BYTES: usize = 1 << 20;
 
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
+/// A file that is counted while it is open.
+#[derive(Debug)]
+struct Open(File);
+
+impl Open {
+    fn new(file: File) -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self(file)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Bytes that do not change; a file that does all the same gives an error, or others than those that were hashed.
 #[derive(Clone, Debug)]
 pub struct Held(Place);
@@ -28,7 +45,9 @@ pub struct Held(Place);
 enum Place {
     Memory(Arc<Vec<u8>>),
     /// With its length in bytes when it was opened.
-    File(Arc<File>, usize),
+    File(Arc<Open>, usize),
+    /// One after the other, each with where it begins; and the length of all.
+    Chain(Arc<[(usize, Held)]>, usize),
 }
 
 impl From<Vec<u8>> for Held {
@@ -44,23 +63,40 @@ impl Held {
     /// # Errors
     /// As [`read_bytes`].
     pub fn open(path: &Path, limit: u64) -> Result<Self, String> {
-        if plain_bytes(path)? < OPEN_BYTES || OPEN.fetch_add(1, Ordering::Relaxed) >= HIGHEST_OPEN {
-            return read_bytes(path, limit).map(Self::from);
+        if plain_bytes(path)? >= OPEN_BYTES && OPEN.load(Ordering::Relaxed) < HIGHEST_OPEN {
+            let held = File::open(path).and_then(Self::of).map_err(plainly)?;
+            // It may just have become shorter.
+            match held.size() as u64 {
+                length if length > limit => return Err(too_long(limit)),
+                length if length >= OPEN_BYTES => return Ok(held),
+                _ => {}
+            }
         }
-        let held = File::open(path).and_then(Self::of).map_err(plainly)?;
-        if held.size() as u64 > limit { Err(too_long(limit)) } else { Ok(held) }
+        read_bytes(path, limit).map(Self::from)
     }
 
     fn of(file: File) -> io::Result<Self> {
         let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-        Ok(Self(Place::File(Arc::new(file), length)))
+        Ok(Self(Place::File(Arc::new(Open::new(file)), length)))
+    }
+
+    /// What is held elsewhere, one after the other.
+    pub fn chain(parts: impl IntoIterator<Item = Self>) -> Self {
+        let mut length = 0;
+        let place = |part: Self| {
+            let start = length;
+            length += part.size();
+            (start, part)
+        };
+        let parts: Vec<_> = parts.into_iter().filter(|part| part.size() > 0).map(place).collect();
+        Self(Place::Chain(parts.into(), length))
     }
 
     /// How many bytes there are.
     pub fn size(&self) -> usize {
         match &self.0 {
             Place::Memory(bytes) => bytes.len(),
-            Place::File(_, length) => *length,
+            Place::File(_, length) | Place::Chain(_, length) => *length,
         }
     }
 
@@ -68,7 +104,7 @@ impl Held {
     pub fn memory(&self) -> Option<&[u8]> {
         match &self.0 {
             Place::Memory(bytes) => Some(bytes),
-            Place::File(..) => None,
+            Place::File(..) | Place::Chain(..) => None,
         }
     }
 
@@ -81,10 +117,20 @@ impl Held {
             Place::Memory(bytes) => bytes.get(range).map(Cow::Borrowed).ok_or_else(|| io::ErrorKind::UnexpectedEof.into()),
             Place::File(file, _) => {
                 let mut piece = vec![0; range.len()];
-                file.read_exact_at(&mut piece, range.start as u64).map_err(|error| match error.kind() {
+                file.0.read_exact_at(&mut piece, range.start as u64).map_err(|error| match error.kind() {
                     io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it has become shorter since this run began"),
                     _ => error,
                 })?;
+                Ok(Cow::Owned(piece))
+            }
+            Place::Chain(parts, length) => {
+                if range.end > *length {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                let mut piece = Vec::with_capacity(range.len());
+                for (part, range) in within(parts, range) {
+                    piece.extend_from_slice(&part.piece(range)?);
+                }
                 Ok(Cow::Owned(piece))
             }
         }
@@ -94,7 +140,14 @@ impl Held {
     pub fn at_once(&self, range: Range<usize>) -> Option<Cow<'_, [u8]>> {
         match &self.0 {
             Place::Memory(bytes) => bytes.get(range).map(Cow::Borrowed),
-            Place::File(file, _) => cached(file, range).map(Cow::Owned),
+            Place::File(file, _) => cached(&file.0, range).map(Cow::Owned),
+            Place::Chain(parts, _) => {
+                let mut piece = Vec::with_capacity(range.len());
+                for (part, range) in within(parts, range) {
+                    piece.extend_from_slice(&part.at_once(range)?);
+                }
+                Some(Cow::Owned(piece))
+            }
         }
     }
 
@@ -110,6 +163,13 @@ impl Held {
     pub fn all(&self) -> io::Result<Cow<'_, [u8]>> {
         self.piece(0..self.size())
     }
+}
+
+/// The parts of a chain that some of its bytes lie in, each with which of its own.
+fn within(parts: &[(usize, Held)], range: Range<usize>) -> impl Iterator<Item = (&Held, Range<usize>)> {
+    let first = parts.partition_point(|(start, part)| start + part.size() <= range.start);
+    let some = parts[first..].iter().take_while(move |(start, _)| *start < range.end);
+    some.map(move |(start, part)| (part, range.start.saturating_sub(*start)..part.size().min(range.end - start)))
 }
 
 /// Bytes to be held that come one after the other: in memory, and once they are many, in a file without a name.
@@ -199,6 +259,23 @@ mod tests {
         let held = Held::open(&path, u64::MAX).expect("it opens");
         File::create(&path).expect("it is cut off");
         assert!(held.all().expect_err("it is shorter").to_string().contains("has become shorter"));
+    }
+
+    #[test]
+    fn a_chain_is_read_like_the_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("long");
+        let long: Vec<u8> = (0..OPEN_BYTES + 5).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &long).expect("a file");
+        let chain = Held::chain([b"ab".to_vec().into(), Vec::new().into(), Held::open(&path, u64::MAX).expect("it opens"), b"c".to_vec().into()]);
+        let whole = [b"ab".as_slice(), &long, b"c"].concat();
+        assert_eq!((chain.size(), chain.memory()), (whole.len(), None));
+        for range in [0..0, 0..1, 1..3, 2..9, 0..whole.len(), whole.len() - 3..whole.len(), 1 << 20..3 << 20, whole.len()..whole.len()] {
+            assert!(chain.piece(range.clone()).expect("some")[..] == whole[range.clone()], "{range:?}");
+            assert!(chain.at_once(range.clone()).is_none_or(|some| some[..] == whole[range.clone()]), "{range:?}");
+        }
+        assert!(chain.piece(whole.len() - 1..whole.len() + 1).is_err());
+        assert_eq!(Held::chain([]).size(), 0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::fs::Metadata;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -19,6 +20,8 @@ const TEMPLATE_LIMIT: u64 = 8 << 20;
 
 /// From so many bytes on, a hash takes longer than a thread that works it out ahead.
 const AHEAD_BYTES: usize = 4 << 20;
+/// So many bytes are hashed ahead at the most: a second of a slow disk or two.
+const HIGHEST_AHEAD_BYTES: usize = 256 << 20;
 /// Within so long after a change, another one may leave all the times of a file as they are.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -50,15 +53,31 @@ impl Contents {
         }
         let content = Arc::new(Content::from(Held::open(path, COPY_LIMIT)?));
         if content.size() >= AHEAD_BYTES {
-            // Meanwhile the first hosts are connected to.
-            let content = content.clone();
-            std::thread::spawn(move || _ = content.sha256());
+            hash_ahead(&content);
         }
         if let Some(stamp) = stamp {
             lock(&self.0).insert(path.to_owned(), (stamp, content.clone()));
         }
         Ok(content)
     }
+}
+
+/// Has a content hashed while the first hosts are connected to, one after the other; so much of them that nobody waits long for one later.
+fn hash_ahead(content: &Arc<Content>) {
+    static AHEAD: AtomicUsize = AtomicUsize::new(0);
+    static TURN: Mutex<()> = Mutex::new(());
+    let size = content.size();
+    if AHEAD.fetch_add(size, Ordering::Relaxed) + size > HIGHEST_AHEAD_BYTES {
+        AHEAD.fetch_sub(size, Ordering::Relaxed);
+        content.sha256();
+        return;
+    }
+    let content = content.clone();
+    std::thread::spawn(move || {
+        let _turn = lock(&TURN);
+        content.sha256();
+        AHEAD.fetch_sub(size, Ordering::Relaxed);
+    });
 }
 
 /// Files that have been read, each once for all hosts.

@@ -8,13 +8,10 @@ use minijinja::Value;
 
 use super::load::Files;
 use crate::diag::{Diagnostic, Kind, Node};
-use crate::module::{Act, Answer, Content, Libraries, Local, Question, Registration, Surroundings, WantedKind};
+use crate::module::{Act, Answer, Libraries, Local, Question, Registration, Surroundings, WantedKind};
 use crate::playbook::{Body, Task};
 use crate::shell::Script;
 use crate::template::{Entry, Filled, Later, Layer, Scope, Trouble};
-
-/// As much of a long file is searched at once for what is hidden.
-const HIDDEN_PIECE_BYTES: usize = 1 << 20;
 
 /// A task with the items of the loops around it.
 #[derive(Clone)]
@@ -280,7 +277,7 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         ground.default_limit.max(patience)
     });
     let tainted = crate::secret::is_any_hidden() && {
-        let holds_file = |local: &Local| matches!(local, Local::File { content, .. } if holds_hidden(content));
+        let holds_file = |local: &Local| matches!(local, Local::File { content, .. } if content.holds_hidden());
         holds_text(&filled) || around.files.values().any(holds_file) || environment.iter().any(|(_, value)| crate::secret::holds_hidden(value.as_bytes()))
     };
     Readiness::Ready(Box::new(Ready {
@@ -314,17 +311,6 @@ pub fn ready(bound: &Bound, scope: Arc<Scope>, play: &crate::playbook::Defaults,
         lost: None,
         uploaded: None,
     }))
-}
-
-/// Whether a content holds something that is hidden; a long one is looked at piece by piece.
-fn holds_hidden(content: &Content) -> bool {
-    if let Some(bytes) = content.held().memory() {
-        return crate::secret::holds_hidden(bytes);
-    }
-    // The pieces overlap by what could lie across two of them.
-    let more = HIDDEN_PIECE_BYTES + crate::secret::longest_hidden();
-    let piece = |start: usize| content.held().piece(start..content.size().min(start + more));
-    (0..content.size()).step_by(HIDDEN_PIECE_BYTES).any(|start| piece(start).is_ok_and(|bytes| crate::secret::holds_hidden(&bytes)))
 }
 
 /// Whether a text of a tree holds something hidden.

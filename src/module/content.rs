@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::io::{self, Write as _};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
 use crate::diag::{Held, Spool};
+use crate::secret;
 
 /// Less than this is sent as it is.
 const LEAST_PACKED_BYTES: usize = 64 << 10;
@@ -16,6 +17,9 @@ const SAMPLE_BYTES: usize = 1 << 20;
 /// What is compared of a large file, at the least; a file has at most [`HIGHEST_BLOCKS`] of them.
 const BLOCK_BYTES: usize = 4 << 20;
 const HIGHEST_BLOCKS: usize = 1024;
+
+/// As much of a long file is searched at once for what is hidden.
+const HIDDEN_PIECE_BYTES: usize = 1 << 20;
 
 /// No content has it: what stands for the hash of a file that cannot be read any more, so that no host is ever found to hold it.
 const NO_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -27,11 +31,13 @@ pub struct Content {
     sha256: OnceLock<String>,
     blocks: OnceLock<Vec<String>>,
     packed: OnceLock<Option<Held>>,
+    /// Whether it holds anything hidden, of so much that is.
+    hidden: Mutex<Option<(usize, bool)>>,
 }
 
 impl From<Held> for Content {
     fn from(held: Held) -> Self {
-        Self { held, sha256: OnceLock::new(), blocks: OnceLock::new(), packed: OnceLock::new() }
+        Self { held, sha256: OnceLock::new(), blocks: OnceLock::new(), packed: OnceLock::new(), hidden: Mutex::default() }
     }
 }
 
@@ -58,9 +64,33 @@ impl Content {
     /// All bytes at once, which takes the memory for them while they are looked at.
     ///
     /// # Errors
-    /// When the file cannot be read any more.
+    /// When the file cannot be read any more, or has changed since it was hashed.
     pub fn all(&self) -> io::Result<Cow<'_, [u8]>> {
-        self.held.all()
+        let all = self.held.all()?;
+        if self.held.memory().is_none() && hexadecimal(Sha256::digest(&all)) != self.sha256() {
+            return Err(io::Error::other("it has changed since this run began"));
+        }
+        Ok(all)
+    }
+
+    /// Whether it holds anything that is hidden; of what cannot be read any more it is taken to. A long one is searched once for all hosts.
+    pub fn holds_hidden(&self) -> bool {
+        if let Some(bytes) = self.held.memory() {
+            return secret::holds_hidden(bytes);
+        }
+        let count = secret::count_hidden();
+        let mut known = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((of, holds)) = *known
+            && (of == count || holds)
+        {
+            return holds;
+        }
+        // Pieces overlap by what could lie across two of them, with a line break after each character.
+        let more = HIDDEN_PIECE_BYTES + 3 * secret::longest_hidden();
+        let piece = |start: usize| self.held.piece(start..self.size().min(start + more));
+        let holds = (0..self.size()).step_by(HIDDEN_PIECE_BYTES).any(|start| piece(start).map_or(true, |bytes| secret::holds_hidden(&bytes)));
+        *known = Some((count, holds));
+        holds
     }
 
     /// SHA-256 in hexadecimal, worked out once, at some 1 GB/s; who asks meanwhile waits. Of a file that cannot be read any more it is

@@ -438,16 +438,23 @@ core_own() {
   return "$_wrote"
 } 2>/dev/null
 
-# core_break OWNER: takes away the lock of an owner who is gone, and none that somebody has taken since that was seen.
+# core_break OWNER: takes the lock from an owner who is gone, or from nobody, and not from somebody who has taken it since that was seen. The
+# folder stays, so nobody else can make it meanwhile; who finds no owner in it looks again.
 core_break() {
-  mv "$st/lock" "$st/lock.$$" || return 0
   _o=''
-  IFS= read -r _o <"$st/lock.$$/owner"
-  if [ "$_o" = "$1" ]; then
-    rm -rf "$st/lock.$$"
-  elif [ ! -e "$st/lock" ]; then
-    mv "$st/lock.$$" "$st/lock"
+  if mv -f "$_file" "$_file.$$"; then
+    IFS= read -r _o <"$_file.$$"
+    if [ "$_o" != "$1" ]; then
+      ln "$_file.$$" "$_file" || [ -e "$_file" ] || mv -f "$_file.$$" "$_file"
+      rm -f "$_file.$$"
+      return 1
+    fi
+    rm -f "$_file.$$"
+  elif [ "$1" ]; then
+    return 1
   fi
+  # The heart of the one before.
+  rm -f "$st/lock/beat"
 } 2>/dev/null
 
 # L RUN LEASE WHO [again]: takes the lock of this host for a run, or says who holds it. `again` takes it also from an
@@ -472,8 +479,9 @@ L() {
         ;;
     esac
     core_ledger=$st/runs/$1/ledger
-    _tries=3 _nobody=0
-    until mkdir "$st/lock" 2>/dev/null && core_own "$1" "$3"; do
+    _tries=3 _nobody=0 _broken=''
+    until { mkdir "$st/lock" 2>/dev/null || [ "$_broken" ]; } && core_own "$1" "$3"; do
+      _broken=''
       _owner='' _who='' _for=''
       { IFS= read -r _owner && IFS= read -r _who && IFS= read -r _for; } <"$st/lock/owner" 2>/dev/null
       # A lock without an owner is being taken or given back at this moment, unless its taker died right there.
@@ -487,10 +495,14 @@ L() {
       set -- "$1" "$2" "$3" $_owner
       core_clock
       _seen=${7:-0}
-      [ -f "$st/lock/beat" ] && read -r _seen <"$st/lock/beat"
+      if [ -f "$st/lock/beat" ]; then
+        read -r _seen <"$st/lock/beat"
+        # Without anything in it, it is being written just now, or cannot be for want of room.
+        _seen=${_seen:-$_up}
+      fi
       _age=$((_up - ${_seen:-0}))
       if [ "$_tries" -gt 0 ] && { [ "${6-}" != "$core_boot" ] || ! core_born "$4" || [ "$_born" != "$5" ] || [ "$_age" -gt "$2" ]; }; then
-        core_break "$_owner"
+        core_break "$_owner" && _broken=1
         continue
       fi
       if [ "$_again" ] && [ "${8-}" = "$1" ] && [ "$_who$n$_for" = "$3" ]; then
@@ -510,7 +522,8 @@ L() {
       core_locked broken "this host has a run named $1 already, by $_line; \`mutate resume $1\` continues a run where it was begun, and another one needs another name"
       return
     fi
-    { printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && : >"$st/runs/$1/open"; } || {
+    { printf 'run %s %s\n' "$1" "${3%%"$n"*}" >>"$core_ledger" && printf '' >"$st/runs/$1/open"; } || {
+      core_ours && rm -rf "$st/lock"
       core_owner=''
       core_locked broken "the state folder $st cannot be written"
       return
@@ -538,11 +551,11 @@ core_release() {
       # The lock last: whoever has it next may be of the same run.
       core_forget
       rm -rf "$st/runs/$core_run/open" "$st/lock"
-    elif mv "$st/lock" "$st/lock.$$"; then
+    elif { [ ! -e "$st/lock.$$" ] || rm -rf "$st/lock.$$"; } && mv "$st/lock" "$st/lock.$$"; then
       # Whoever leaves without having been told to has lost the controller, and may have lost the lock to a new shell of the same run, just now.
       if IFS= read -r _o <"$st/lock.$$/owner" && [ "$_o" = "$core_owner" ]; then
-        rm -rf "$st/lock.$$" "$st/runs/$core_run/open"
-        core_forget
+        [ -e "$st/lock" ] || { rm -rf "$st/runs/$core_run/open"; core_forget; }
+        rm -rf "$st/lock.$$"
       elif [ ! -e "$st/lock" ]; then
         mv "$st/lock.$$" "$st/lock"
       fi

@@ -115,6 +115,11 @@ pub fn surely_holds_hidden(text: &[u8]) -> bool {
     is_any_hidden() && with_finders(|_, sure| sure.finds(text))
 }
 
+/// How many forms of something hidden are known.
+pub fn count_hidden() -> usize {
+    MASKS.read().unwrap_or_else(PoisonError::into_inner).known.len()
+}
+
 /// The length of the longest form of something hidden, in bytes; 0 without any.
 pub fn longest_hidden() -> usize {
     if !is_any_hidden() {

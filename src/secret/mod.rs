@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 pub use fetch::{Fetched, Gathering, Wanted, fetch_wanted, fetched, never_fetch, without_noting};
 pub use file::secret_of_file;
 pub use origin::{is_any_per_host, is_any_traced, trace};
-pub use masks::{bytes_without_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, longest_hidden, surely_holds_hidden, without_hidden};
+pub use masks::{bytes_without_hidden, count_hidden, hide, holds_hidden, is_any_hidden, json_without_hidden, longest_hidden, surely_holds_hidden, without_hidden};
 
 /// What is shown in place of a secret value.
 pub const MASK: &str = "***";

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 
 use super::tar::archive;
 use crate::module::{Answer, Change, Content, LocalEntry, LocalKind, Mode, Undo, Upload, Verdict};
@@ -162,7 +162,7 @@ impl Tree<'_> {
             (0, more) => format!("{more} more than wanted"),
             (_, more) => format!("{differ}, {more} more than wanted"),
         };
-        Ok(Verdict::differs(work.change(from, answer)?))
+        Ok(Verdict::differs(work.change(from, answer)))
     }
 
     fn differing(&self, answer: &Answer) -> Result<Vec<(&Entry<'_>, Look)>> {
@@ -386,8 +386,8 @@ impl<'a> Work<'a> {
         [number.to_string().as_bytes(), b"/", name_of(path)].concat()
     }
 
-    fn change(self, from: String, answer: &Answer) -> Result<Change> {
-        let upload = self.upload(answer)?;
+    fn change(self, from: String, answer: &Answer) -> Change {
+        let upload = self.upload(answer);
         let expect = Pattern::exactly([self.left.as_slice(), format!("end {}\n", self.tree.entries.len()).as_bytes()].concat());
         let undo = Undo::Restore(sh!("copy_back"));
         let mut change = Change::new(from, "as on the controller", self.apply(upload.as_ref()), expect, undo);
@@ -398,20 +398,20 @@ impl<'a> Work<'a> {
             change.diff.push_str(&format!(" and {} more\n", self.listed.len() - LISTED));
         }
         change.apply.upload = upload;
-        Ok(change)
+        change
     }
 
     /// The archive of all contents, unless they are small enough to travel with the step.
-    fn upload(&self, answer: &Answer) -> Result<Option<Upload>> {
+    fn upload(&self, answer: &Answer) -> Option<Upload> {
         if self.staged.iter().map(|one| one.content.size()).sum::<usize>() <= INLINE_BYTES {
-            return Ok(None);
+            return None;
         }
-        let content = archive(self.staged.iter().map(|one| (one.file.as_slice(), &**one.content))).context("the files cannot be put together for the host")?;
+        let (name, content) = archive(self.staged.iter().map(|one| (one.file.as_slice(), &**one.content)));
         let root = self.tree.root.as_bytes();
         // It has to lie in a folder that is there before the step begins.
         let missing = missing_parent(answer);
         let folder = if self.root_is_new { folder_of(missing.as_deref().unwrap_or(root)) } else { root };
-        Ok(Some(Upload { path: upload_path(folder, &content), content, old: None }))
+        Some(Upload { path: upload_path(folder, &name), content, old: None })
     }
 
     fn apply(&self, upload: Option<&Upload>) -> Script {

@@ -1,69 +1,74 @@
 //! A tar archive of plain files, as every `tar` reads it (ustar, with the GNU way for long names).
 
-use std::io::{self, Write as _};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::diag::{Held, Spool};
+use crate::diag::Held;
 use crate::module::Content;
 
 const BLOCK: usize = 512;
 /// So many archives are kept for the next host; most hosts get the same one.
 const HIGHEST_KEPT: usize = 2;
 
-/// What says of which names and contents an archive is made.
-type Key = [u8; 32];
+/// An archive, and a name that tells which files are in it.
+type Named = (Arc<str>, Arc<Content>);
 
-static MADE: Mutex<Vec<(Key, Arc<Content>)>> = Mutex::new(Vec::new());
+static MADE: Mutex<Vec<Named>> = Mutex::new(Vec::new());
 
-/// The archive of these files, each with a relative name: one for all hosts that get the same.
-///
-/// # Errors
-/// When a file cannot be read any more, or there is no room for the archive.
-pub fn archive<'a>(files: impl Iterator<Item = (&'a [u8], &'a Content)> + Clone) -> io::Result<Arc<Content>> {
-    let mut key = Sha256::new();
+/// The archive of these files, each with a relative name: one for all hosts that get the same. The files are only read when it is sent.
+pub fn archive<'a>(files: impl Iterator<Item = (&'a [u8], &'a Content)> + Clone) -> Named {
+    let mut hash = Sha256::new();
     for (name, content) in files.clone() {
-        key.update(name);
-        key.update([0]);
-        key.update(content.sha256());
+        hash.update(name);
+        hash.update([0]);
+        hash.update(content.sha256());
     }
-    let key: Key = key.finalize().into();
+    let name = hash.finalize().iter().fold(String::new(), |mut name, byte| {
+        let _infallible = write!(name, "{byte:02x}");
+        name
+    });
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, archive)) = made.iter().find(|(of, _)| *of == key) {
-        return Ok(archive.clone());
+    if let Some(known) = made.iter().find(|(known, _)| **known == name) {
+        return known.clone();
     }
     let mut archive = Archive::default();
     for (name, content) in files {
-        archive.add(name, content.held())?;
+        archive.add(name, content.held());
     }
-    let archive = Arc::new(Content::from(archive.finished()?));
+    let archive: Named = (name.into(), Arc::new(archive.finished().into()));
     made.truncate(HIGHEST_KEPT - 1);
-    made.insert(0, (key, archive.clone()));
-    Ok(archive)
+    made.insert(0, archive.clone());
+    archive
 }
 
 /// An archive that grows.
 #[derive(Default)]
-struct Archive(Spool);
+struct Archive {
+    parts: Vec<Held>,
+    /// What comes before the next content.
+    next: Vec<u8>,
+}
 
 impl Archive {
     /// Adds a file. The name is relative.
-    fn add(&mut self, name: &[u8], content: &Held) -> io::Result<()> {
+    fn add(&mut self, name: &[u8], content: &Held) {
         if name.len() > 100 {
             let long = [name, b"\0"].concat();
-            self.entry(b"././@LongLink", b'L', &long.into())?;
+            self.entry(b"././@LongLink", b'L', &long.into());
         }
-        self.entry(&name[..name.len().min(100)], b'0', content)
+        self.entry(&name[..name.len().min(100)], b'0', content);
     }
 
-    /// The bytes of the whole archive.
-    fn finished(mut self) -> io::Result<Held> {
-        self.0.write_all(&[0; 2 * BLOCK])?;
-        self.0.finished()
+    /// The whole archive.
+    fn finished(mut self) -> Held {
+        self.next.extend([0; 2 * BLOCK]);
+        self.parts.push(self.next.into());
+        Held::chain(self.parts)
     }
 
-    fn entry(&mut self, name: &[u8], kind: u8, content: &Held) -> io::Result<()> {
+    fn entry(&mut self, name: &[u8], kind: u8, content: &Held) {
         let mut header = [0_u8; BLOCK];
         header[..name.len()].copy_from_slice(name);
         header[100..108].copy_from_slice(b"0000600\0");
@@ -76,11 +81,10 @@ impl Archive {
         header[257..265].copy_from_slice(b"ustar\x0000");
         let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-        self.0.write_all(&header)?;
-        for piece in content.pieces() {
-            self.0.write_all(&piece?)?;
-        }
-        self.0.write_all(&[0; BLOCK][..content.size().next_multiple_of(BLOCK) - content.size()])
+        self.next.extend(header);
+        self.parts.push(std::mem::take(&mut self.next).into());
+        self.parts.push(content.clone());
+        self.next.resize(content.size().next_multiple_of(BLOCK) - content.size(), 0);
     }
 }
 
@@ -104,19 +108,19 @@ mod tests {
     fn made(files: &[(&[u8], &str)]) -> Vec<u8> {
         let mut archive = Archive::default();
         for (name, content) in files {
-            archive.add(name, &content.as_bytes().to_vec().into()).expect("it is added");
+            archive.add(name, &content.as_bytes().to_vec().into());
         }
-        archive.finished().and_then(|held| held.all().map(std::borrow::Cow::into_owned)).expect("the archive")
+        archive.finished().all().expect("the archive").into_owned()
     }
 
     #[test]
     fn hosts_that_get_the_same_share_an_archive() {
         let (one, other) = (Content::new(b"shared one".to_vec()), Content::new(b"shared other".to_vec()));
-        let of = |files: &[(&'static [u8], &Content)]| archive(files.iter().copied()).expect("an archive");
+        let of = |files: &[(&'static [u8], &Content)]| archive(files.iter().copied());
         let first = of(&[(b"a", &one), (b"b", &other)]);
-        assert!(std::sync::Arc::ptr_eq(&first, &of(&[(b"a", &Content::new(b"shared one".to_vec())), (b"b", &other)])));
-        assert!(first != of(&[(b"a", &other), (b"b", &one)]) && first != of(&[(b"a", &one)]));
-        assert_eq!(*first, Content::new(made(&[(b"a", "shared one"), (b"b", "shared other")])));
+        assert!(std::sync::Arc::ptr_eq(&first.1, &of(&[(b"a", &Content::new(b"shared one".to_vec())), (b"b", &other)]).1));
+        assert!(first.0 != of(&[(b"a", &other), (b"b", &one)]).0 && first.0 != of(&[(b"a", &one)]).0);
+        assert_eq!(*first.1, Content::new(made(&[(b"a", "shared one"), (b"b", "shared other")])));
     }
 
 

@@ -166,7 +166,7 @@ impl Put<'_> {
         let from = match source {
             Source::Controller(content) if let Some(bytes) = content.short(INLINE_BYTES) => sh!("text {}", printf_argument(bytes)),
             Source::Controller(content) => {
-                let path = upload_path(folder_of(place), content);
+                let path = upload_path(folder_of(place), content.sha256());
                 let from = sh!("upload {}", path);
                 let old = (look.is(Kind::File) && content.size().min(usize::try_from(look.size_bytes).unwrap_or(0)) >= COMPARED_BYTES).then(|| place.to_vec());
                 upload = Some(Upload { path, content: Arc::clone(content), old });
@@ -272,10 +272,10 @@ pub fn folder_of(path: &[u8]) -> &[u8] {
     }
 }
 
-/// Where content waits in a folder of the host until its step takes it.
-pub fn upload_path(folder: &[u8], content: &Content) -> Vec<u8> {
+/// Where content waits in a folder of the host until its step takes it. The name tells which it is, in hexadecimal.
+pub fn upload_path(folder: &[u8], name: &str) -> Vec<u8> {
     let folder = folder.strip_suffix(b"/").unwrap_or(folder);
-    [folder, b"/.mutate.upload.", &content.sha256().as_bytes()[..16]].concat()
+    [folder, b"/.mutate.upload.", &name.as_bytes()[..16]].concat()
 }
 
 #[cfg(test)]
