@@ -24,6 +24,11 @@ file_changes() {
     file_phase=swap share_stopped=''
     file__each file__swap_one </dev/null
     file__told
+    # What did not come to its place.
+    eval "set -- $core_mess"
+    for _one in "$@"; do
+      if [ -e "$_one" ] || [ -L "$_one" ]; then rm -f -- "$_one" 2>/dev/null; fi
+    done
   else
     eval "set -- $core_mess"
     [ "$#" = 0 ] || rm -f -- "$@" 2>/dev/null
