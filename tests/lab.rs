@@ -374,6 +374,9 @@ fn a_configuration_that_locks_everybody_out_goes_back() {
         let began = std::time::Instant::now();
         let run = lab.run(&["apply", &path]);
         println!("{content}: the run ended after {:.1} s", began.elapsed().as_secs_f64());
+        for host in SSHD.into_iter().filter(|host| run["hosts"][*host]["rolled_back"] != "completely") {
+            println!("{content} on {host}: {}", lab.on(host, "tail -n 20 /var/lib/mutate/runs/*/watch/*.said; systemctl status ssh | tail -n 20"));
+        }
         assert_eq!(run["exit"], 6, "{content}: {run}");
         for host in SSHD {
             assert_eq!((&run["hosts"][host]["outcome"], &run["hosts"][host]["rolled_back"]), (&"failed".into(), &"completely".into()), "{content} on {host}: {run}");
