@@ -126,6 +126,21 @@ service__again() {
     service__ctl "$_run"
 }
 
+# service__lasts: does it live on? systemd may have been about to start it again when it was told to, and counts that as its own restart.
+service__lasts() {
+    _left=6
+    while [ "$_left" -gt 0 ]; do
+        service__get ActiveState
+        [ "$_v" = active ] && [ "$_mark" = "$_after" ] || return 1
+        sleep 1
+        service__show
+        service__mark
+        _left=$((_left - 1))
+    done
+    service__get ActiveState
+    [ "$_v" = active ] && [ "$_mark" = "$_after" ]
+}
+
 # service__systemd_run: start, restart or reload, and see that it holds
 service__systemd_run() {
     case $_run in start) _past=started ;; restart) _past=restarted ;; *) _past=reloaded ;; esac
@@ -177,7 +192,9 @@ service__systemd_run() {
             [ "$_run" = reload ] || [ "$_mark" = "$_after" ] && return 0
             service__why "was $_past but died, and was started again by systemd: it seems to fail over and over" ;;
         activating) return 0 ;;
-        restarting) service__why "was $_past but died at once, and systemd keeps starting it again" ;;
+        restarting)
+            if service__lasts; then return 0; fi
+            service__why "was $_past but died at once, and systemd keeps starting it again" ;;
         inactive) service__why "was $_past but ended by itself at once (if that is how it should be, its unit should say Type=oneshot)" ;;
         *) service__why "was $_past but is $_active now" ;;
     esac
