@@ -190,24 +190,24 @@ impl Adopt {
                 let brought = engine::original(again, host, user, at, events, stop.clone()).await;
                 (0, (*stop.borrow() == crate::remote::Stop::No).then_some(brought))
             })?;
-            let bytes = match brought {
+            let original = match brought {
                 None => return Ok(false),
                 Some(Err(why)) => {
                     left(format!("{path} on {} cannot be brought here: {why}", self.host));
                     return Ok(true);
                 }
-                Some(Ok(bytes)) => bytes,
+                Some(Ok(bytes)) => Content::new(bytes),
             };
-            let sha256 = Content::new(bytes.clone()).sha256().to_owned();
-            if there.sha256.len() == 64 && there.sha256 != sha256 {
+            if there.sha256.len() == 64 && there.sha256 != original.sha256() {
                 left(format!("{path} on {} was changed while it was looked at; run this again", self.host));
                 return Ok(true);
             }
+            let bytes = original.all()?;
             if crate::secret::surely_holds_hidden(&bytes) {
                 left(format!("{} is refused, since the host's file holds a secret, and a patch would show it; edit what it is made from by hand", managed.place()));
                 return Ok(true);
             }
-            content = wanted.is_none_or(|wanted| wanted.sha256() != sha256).then_some(bytes);
+            content = wanted.is_none_or(|wanted| wanted.sha256() != original.sha256()).then(|| bytes.into_owned());
         }
         let mut adopted = engine::adopted(&input.sources, managed, path, &there, content.as_deref());
         // Tasks for the mode and the owner alone.

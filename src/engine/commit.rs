@@ -454,7 +454,7 @@ impl Walker {
                 let outcome = if report.skipped { Outcome::Skipped } else { Outcome::Ok };
                 let mut ending = Ending::new(outcome).report(report);
                 if self.shared.input.options.pins && matches!(ready.question, Question::Ask(_)) && !ready.no_log && !ready.act.has_secret() {
-                    ending.pin = super::record::pin(ready, None, None).ok().map(Box::new);
+                    ending.pin = Some(Box::new(super::record::pin_in_place(ready)));
                 }
                 if let Question::Run(_) = ready.question {
                     ending = ending.with_answer(answer);
@@ -481,7 +481,7 @@ impl Walker {
                     ending.message = message.into();
                 }
                 if self.shared.input.options.pins && outcome == Outcome::Changed && !ready.no_log && !ready.act.has_secret() {
-                    match super::record::pin(ready, Some(&change), self.confirm_limit(ready)) {
+                    match super::record::pin(ready, &change, self.confirm_limit(ready)) {
                         Ok(pin) => ending.pin = Some(Box::new(pin)),
                         Err(error) => ending = Ending::failed(format!("what is to be sent cannot be read: {error}")),
                     }

@@ -96,15 +96,17 @@ pub fn path(ready: &Ready) -> Option<String> {
     }
 }
 
-/// A step that is in place, or would be changed, as it was found.
+/// A step that is in place, as it was found.
+pub fn pin_in_place(ready: &Ready) -> Pin {
+    let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
+    Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None }
+}
+
+/// A step that would be changed, as it was found.
 ///
 /// # Errors
 /// When what is to be sent cannot be read any more.
-pub fn pin(ready: &Ready, change: Option<&Change>, confirm: Option<Duration>) -> std::io::Result<Pin> {
-    let Some(change) = change else {
-        let nothing = Change::new("", "", Script::default(), crate::shell::Pattern::anything(), Undo::Impossible(String::new()));
-        return Ok(Pin { record: draft(ready, &nothing, &nothing.undo, None), deed: None });
-    };
+pub fn pin(ready: &Ready, change: &Change, confirm: Option<Duration>) -> std::io::Result<Pin> {
     let apply = if change.sees_environment() { super::step::with_environment(&ready.environment, &change.apply.script) } else { change.apply.script.clone() };
     let upload = change.apply.upload.as_ref().map(|upload| upload.content.all().map(|all| (Bytes(upload.path.clone()), Bytes(all.into_owned()))));
     let upload = upload.transpose()?;

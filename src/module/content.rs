@@ -120,8 +120,8 @@ impl Content {
     pub fn packed(&self) -> Option<&Held> {
         let pack = || {
             let sample = self.size().min(SAMPLE_BYTES);
-            let first = gzip(&self.held, sample).ok()??;
-            if sample == self.size() { Some(first) } else { gzip(&self.held, self.size()).ok()? }
+            let first = gzip(std::iter::once(self.held.piece(0..sample)), sample).ok()??;
+            if sample == self.size() { Some(first) } else { gzip(self.held.pieces(), self.size()).ok()? }
         };
         self.packed.get_or_init(|| (self.size() >= LEAST_PACKED_BYTES).then(pack).flatten()).as_ref()
     }
@@ -138,18 +138,11 @@ impl PartialEq for Content {
 
 impl Eq for Content {}
 
-/// So many of the first bytes packed, if that takes at least a quarter away.
-fn gzip(held: &Held, length: usize) -> io::Result<Option<Held>> {
+/// Pieces of this length together packed, if that takes at least a quarter away.
+fn gzip<'a>(pieces: impl Iterator<Item = io::Result<Cow<'a, [u8]>>>, length: usize) -> io::Result<Option<Held>> {
     let mut packer = flate2::write::GzEncoder::new(Spool::default(), flate2::Compression::fast());
-    let mut left = length;
-    for piece in held.pieces() {
-        let piece = piece?;
-        let some = &piece[..piece.len().min(left)];
-        packer.write_all(some)?;
-        left -= some.len();
-        if left == 0 {
-            break;
-        }
+    for piece in pieces {
+        packer.write_all(&piece?)?;
     }
     let packed = packer.finish()?.finished()?;
     Ok((packed.size() < length / 4 * 3).then_some(packed))

@@ -1,9 +1,6 @@
 //! A tar archive of plain files, as every `tar` reads it (ustar, with the GNU way for long names).
 
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-
-use sha2::{Digest as _, Sha256};
 
 use crate::diag::Held;
 use crate::module::Content;
@@ -19,18 +16,14 @@ static MADE: Mutex<Vec<Named>> = Mutex::new(Vec::new());
 
 /// The archive of these files, each with a relative name: one for all hosts that get the same. The files are only read when it is sent.
 pub fn archive<'a>(files: impl Iterator<Item = (&'a [u8], &'a Content)> + Clone) -> Named {
-    let mut hash = Sha256::new();
+    let mut list = Vec::new();
     for (name, content) in files.clone() {
-        hash.update(name);
-        hash.update([0]);
-        hash.update(content.sha256());
+        list.extend([name, b"\0", content.sha256().as_bytes()].into_iter().flatten());
     }
-    let name = hash.finalize().iter().fold(String::new(), |mut name, byte| {
-        let _infallible = write!(name, "{byte:02x}");
-        name
-    });
+    let list = Content::new(list);
+    let name = list.sha256();
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(known) = made.iter().find(|(known, _)| **known == name) {
+    if let Some(known) = made.iter().find(|(known, _)| **known == *name) {
         return known.clone();
     }
     let mut archive = Archive::default();
