@@ -183,13 +183,13 @@ impl Walker {
             .collect()
     }
 
-    /// Logs in, unless that has been done. A server that has no room at the moment is given time.
+    /// Connects, unless that has been done. A server that has no room at the moment is given time.
     pub(super) async fn connect(&mut self) -> Result<(), Halt> {
         if self.link.is_some() {
             return Ok(());
         }
-        let _permit = match self.plan.target.method {
-            crate::remote::Method::Ssh => Some(self.shared.handshakes.permit(&self.plan.target).await),
+        let turn = match self.plan.target.method {
+            crate::remote::Method::Ssh => self.shared.handshakes.permit(&self.plan.target).await,
             crate::remote::Method::Local => None,
         };
         let mut tries = 0;
@@ -200,7 +200,8 @@ impl Walker {
                 () = stopping(self.stop.clone()) => return Err(Halt::Stopped),
             };
             match opened {
-                Ok(link) => {
+                Ok(mut link) => {
+                    link.hold(turn);
                     self.link = Some(link);
                     return Ok(());
                 }
@@ -346,7 +347,7 @@ impl Walker {
                 }
             }
             let mut packed = None;
-            if link.is_far() {
+            if link.is_far().await {
                 let shared = Arc::clone(&content);
                 let _worked_out = tokio::task::spawn_blocking(move || shared.packed().is_some()).await;
                 packed = content.packed();

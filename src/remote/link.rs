@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::pipe::{self, Event, Input};
 use super::ssh::{self, Algorithms, Alive, Identity, Trail};
@@ -90,7 +90,7 @@ pub enum Link {
 }
 
 impl Link {
-    /// Connects and logs in.
+    /// Connects and checks the host key. The login goes along with the first shell, upload or download.
     ///
     /// # Errors
     /// Any [`HostFailure`] that says why this host is unreachable.
@@ -109,11 +109,33 @@ impl Link {
         }
     }
 
-    /// Starts a command on a channel of its own.
-    pub(super) async fn start(&self, command: &str) -> Result<(Input, mpsc::Receiver<Event>), HostFailure> {
+    /// Keeps this until the login has ended, as one of those that a server may have at the same time.
+    pub fn hold(&mut self, turn: Option<OwnedSemaphorePermit>) {
+        if let Self::Ssh(session) = self {
+            session.hold(turn);
+        }
+    }
+
+    /// Starts a command on a channel of its own, and logs in for that, unless that has been done.
+    ///
+    /// What of `input` went along with it is taken away; the rest is to be written.
+    pub(super) async fn start_with(&self, command: &str, input: &mut Vec<u8>) -> Result<(Input, mpsc::Receiver<Event>), HostFailure> {
         match self {
-            Self::Ssh(session) => Ok(pipe::of_channel(session.start(command).await?)),
+            Self::Ssh(session) => Ok(pipe::of_channel(session.start(command, input).await?)),
             Self::Local => pipe::of_child(command).map_err(|error| HostFailure::Shell(format!("{error:#}"))),
+        }
+    }
+
+    /// The same, without any input so far.
+    pub(super) async fn start(&self, command: &str) -> Result<(Input, mpsc::Receiver<Event>), HostFailure> {
+        self.start_with(command, &mut Vec::new()).await
+    }
+
+    /// Whether the first command may have begun although starting it has failed.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Ssh(session) => session.is_in_doubt(),
+            Self::Local => false,
         }
     }
 
@@ -134,17 +156,17 @@ impl Link {
     }
 
     /// Whether what is sent takes long enough on its way that a host makes more of it sooner when it comes packed.
-    pub fn is_far(&self) -> bool {
+    pub async fn is_far(&self) -> bool {
         match self {
-            Self::Ssh(session) => session.distance() >= FAR,
+            Self::Ssh(session) => session.is_as_far_as(FAR).await,
             Self::Local => false,
         }
     }
 
     /// Whether several channels at once may carry more than one: the host is far, and has not refused any yet.
-    pub(super) fn is_wide(&self) -> bool {
+    pub(super) async fn is_wide(&self) -> bool {
         match self {
-            Self::Ssh(session) => self.is_far() && !session.has_refused(),
+            Self::Ssh(session) => self.is_far().await && !session.has_refused(),
             Self::Local => false,
         }
     }

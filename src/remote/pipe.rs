@@ -49,6 +49,8 @@ pub enum Input {
     Ssh(Arc<russh::ChannelWriteHalf<Msg>>),
     /// `None` once nothing more is to be written, and the number of the process group.
     Local(Option<ChildStdin>, u32),
+    /// Nothing can be sent, and nothing was opened.
+    None,
 }
 
 /// A host that takes no byte for so long is taken for lost. A task may well read nothing for a while, but what it is sent
@@ -84,7 +86,7 @@ impl Input {
                 stdin.write_all(bytes).await.map_err(|error| lost(error.to_string()))?;
                 stdin.flush().await.map_err(|error| lost(error.to_string()))
             }
-            Self::Local(None, _) => Err(lost("its input is closed".into())),
+            Self::Local(None, _) | Self::None => Err(lost("its input is closed".into())),
         }
     }
 
@@ -97,6 +99,7 @@ impl Input {
             }
             // Only dropping it closes the pipe.
             Self::Local(stdin, _) => drop(stdin.take()),
+            Self::None => {}
         }
     }
 
@@ -111,6 +114,7 @@ impl Input {
                 let group = nix::unistd::Pid::from_raw(-i32::try_from(*pid).unwrap_or(i32::MAX));
                 let _gone = nix::sys::signal::kill(group, nix::sys::signal::Signal::SIGKILL);
             }
+            Self::None => {}
         }
     }
 }

@@ -15,7 +15,7 @@ const BACK_OFF_SECONDS: [u64; 5] = [1, 2, 4, 8, 16];
 /// What all logins of a run share.
 #[derive(Default)]
 pub struct Reach {
-    pub keyring: Keyring,
+    pub keyring: Arc<Keyring>,
     known: Mutex<HashMap<Vec<PathBuf>, Arc<KnownHosts>>>,
     jumps: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Jump>>>>,
 }
@@ -31,7 +31,7 @@ enum Jump {
 impl Reach {
     /// With these keys.
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring, ..Self::default() }
+        Self { keyring: Arc::new(keyring), ..Self::default() }
     }
 
     /// The host keys in these files, which are read once.
@@ -53,6 +53,12 @@ impl Reach {
         self.known.lock().expect("nothing panics while it holds this lock").clear();
     }
 
+    async fn logged_in(&self, target: &Target) -> Result<Session, HostFailure> {
+        let session = Session::open(target, self, &Trail::default()).await?;
+        session.log_in().await?;
+        Ok(session)
+    }
+
     /// The one connection to a jump host, made by the first that goes through it.
     ///
     /// # Errors
@@ -68,7 +74,7 @@ impl Reach {
         }
         let mut tries = 0;
         loop {
-            match Session::open(target, self, &Trail::default()).await {
+            match self.logged_in(target).await {
                 Ok(session) => {
                     let session = Arc::new(session);
                     *slot = Jump::Open(session.clone());

@@ -151,22 +151,47 @@ impl Shell {
 
     /// Starts what `opening` says, and waits until it is there.
     async fn start(link: &Link, user: Option<&Become>, opening: Opening, tokens: Tokens, plan: Plan, listener: Option<Box<dyn Listener>>) -> Result<Self, HostFailure> {
-        let (mut input, events) = link.start(&opening.command).await?;
+        let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
+        let rest = opening.first_line.unwrap_or_default();
+        // Where nothing ever asks for a password, nothing can fall into wrong hands.
+        let (mut at_once, once_asked) = if waits { (Vec::new(), Some(rest)) } else { (rest, None) };
+        let (mut input, events) = match link.start_with(&opening.command, &mut at_once).await {
+            Err(failure) if plan.is_for_one && link.is_in_doubt() => {
+                let mut shell = Self::with(Input::None, plan);
+                shell.early.push_back(Incoming::Failed(failure));
+                return Ok(shell);
+            }
+            started => started?,
+        };
         let (sender, mut incoming) = mpsc::channel(4096);
         let (noticed, mut notices) = mpsc::channel(8);
         let (saying, said) = watch::channel(String::new());
         tokio::spawn(read(events, tokens, opening.signs.clone(), sender, (noticed, saying), listener));
-        let rest = opening.first_line.unwrap_or_default();
-        let waits = opening.signs.as_ref().is_some_and(|signs| !matches!(signs.prompt, Prompt::Never));
-        if !waits {
-            // Nothing here ever asks for a password, so nothing can fall into wrong hands.
-            let written = tokio::time::timeout(HELLO_LIMIT, input.write(&rest)).await;
+        if !at_once.is_empty() {
+            let written = tokio::time::timeout(HELLO_LIMIT, input.write(&at_once)).await;
             if let Err(failure) = written.unwrap_or_else(|_| Err(silent(user, ""))) {
                 input.close().await;
                 return Err(failure);
             }
         }
-        let mut shell = Self {
+        let mut shell = Self::with(input, plan);
+        let hello = shell.greet(&mut incoming, &mut notices, user, once_asked);
+        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await;
+        if greeted.is_err() && shell.is_for_one {
+            shell.early.push_back(Incoming::Failed(silent(user, &said.borrow())));
+            return Ok(shell);
+        }
+        let greeted = greeted.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
+        if let Err(failure) = greeted {
+            shell.input.close().await;
+            return Err(failure);
+        }
+        shell.incoming = incoming;
+        Ok(shell)
+    }
+
+    fn with(input: Input, plan: Plan) -> Self {
+        Self {
             input,
             incoming: mpsc::channel(1).1,
             defined: plan.defined,
@@ -180,15 +205,7 @@ impl Shell {
             ahead: plan.ahead,
             early: VecDeque::new(),
             is_for_one: plan.is_for_one,
-        };
-        let hello = shell.greet(&mut incoming, &mut notices, user, waits.then_some(rest));
-        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
-        if let Err(failure) = greeted {
-            shell.input.close().await;
-            return Err(failure);
         }
-        shell.incoming = incoming;
-        Ok(shell)
     }
 
     async fn greet(
@@ -234,6 +251,11 @@ impl Shell {
                 Some(Incoming::Reply(Reply::Refused { stdin: true })) => return Err(read_by_others()),
                 Some(Incoming::Reply(Reply::Refused { stdin: false })) => {
                     return Err(HostFailure::Shell("its `sh` does not read words as POSIX says, so mutate will not use it; make `sh` a POSIX shell such as dash, bash or busybox ash".into()));
+                }
+                // It may have begun all the same, and nobody was told.
+                Some(lost @ (Incoming::Closed { exit: None, .. } | Incoming::Failed(_))) if self.is_for_one => {
+                    self.early.push_back(lost);
+                    return Ok(());
                 }
                 Some(Incoming::Closed { exit, stderr }) => return Err(not_opened(user, exit.map(Exit::status), &stderr.bytes())),
                 Some(Incoming::Failed(failure)) => return Err(failure),

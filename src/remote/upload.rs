@@ -34,7 +34,7 @@ pub async fn upload(link: &Link, user: Option<&Become>, path: &[u8], held: &Held
         }
     }
     // Where it does not work in parts, they go one after the other.
-    if link.is_wide() && held.size() >= parts::LEAST_BYTES {
+    if held.size() >= parts::LEAST_BYTES && link.is_wide().await {
         match upload_in_parts(link, user, path, held, &mut stop).await {
             Err(HostFailure::Upload(_) | HostFailure::Channel(_)) => {}
             sent => return sent,

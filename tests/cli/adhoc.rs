@@ -1,5 +1,9 @@
 //! Commands and single modules from the command line.
 
+use std::process::Stdio;
+use std::time::Duration;
+
+use super::faults::wait_for;
 use super::{Faults, Fleet, Ran, mutate, one, read, two};
 
 fn run(fleet: &Fleet, words: &[&str]) -> Ran {
@@ -215,6 +219,22 @@ fn a_command_without_end_is_killed_and_a_lost_one_is_unknown() {
     assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
     let said = ran.document["hosts"]["alpha"]["steps"][0]["stdout"].as_str().unwrap_or_default();
     assert!(said.starts_with("1\n"), "what it had said before is kept: {said}");
+}
+
+#[test]
+fn a_command_that_nobody_heard_of_may_have_run() {
+    // What it says, and that its login was good, is on its way when contact is lost.
+    let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(400), ..Faults::default() });
+    let child = mutate(&fleet, &["run", "alpha", "--output", "json", "--", "touch ~/begun"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    fleet.host("alpha").cut();
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
+    // A login that was refused began nothing.
+    let fleet = Fleet::start(&["alpha"], &Faults { refuse_login: true, ..Faults::default() });
+    let ran = run(&fleet, &["run", "alpha", "--", "touch ~/begun"]);
+    assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (5, &"unreachable".into()), "{}", ran.document);
+    assert!(!fleet.host("alpha").home.join("begun").exists());
 }
 
 #[test]

@@ -5,13 +5,14 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse, Prompt};
+use russh::client::{Ahead, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg, Prompt, SignedRequest};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::ssh_encoding::Encode as _;
-use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
-use russh::{AgentAuthError, MethodKind, MethodSet, Signer};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
+use russh::{AgentAuthError, Channel, MethodKind, MethodSet, Signer};
 
 use super::guard::Guard;
 use super::keys::{self, Keyring, Problem};
@@ -53,12 +54,22 @@ pub enum Agent {
 
 type AgentOfAnyKind = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 
-/// Logs in.
+/// The first key is signed with at once, without asking first whether the server would take it, and a first command goes along.
+pub struct Haste<'a> {
+    pub ahead: Option<Ahead>,
+    /// The command is on its way, and the server has not said yet that the login is refused.
+    pub is_in_doubt: &'a AtomicBool,
+}
+
+/// What became of a command that went along with the login.
+pub type Begun = Option<Result<Channel<Msg>, russh::Error>>;
+
+/// Logs in. With `haste`, a server that refuses the login must ignore what goes along with it.
 ///
 /// # Errors
 /// [`HostFailure::Login`] when the server refused everything, [`HostFailure::Key`] when a named key cannot be used.
-pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyring, trail: &Trail) -> Result<(), HostFailure> {
-    let mut attempt = Attempt { handle, target, keyring, tried: Vec::new(), offered: 0, locked: Vec::new(), notes: Vec::new(), left: None };
+pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyring, trail: &Trail, haste: Option<Haste<'_>>) -> Result<Begun, HostFailure> {
+    let mut attempt = Attempt { handle, target, keyring, haste, begun: None, tried: Vec::new(), offered: 0, locked: Vec::new(), notes: Vec::new(), left: None };
     let identity = &target.identity;
     let by = 'by: {
         if !identity.no_public_key
@@ -77,19 +88,22 @@ pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyri
             let answer = attempt.handle.authenticate_none(&target.user).await.map_err(|error| attempt.lost(&error))?;
             if attempt.is_in(answer)? {
                 trail.pass(Stage::Login, format!("as {}, without any proof", target.user));
-                return Ok(());
+                return Ok(None);
             }
         }
         return Err(attempt.refused());
     };
     trail.pass(Stage::Login, format!("as {}, {by}", target.user));
-    Ok(())
+    Ok(attempt.begun)
 }
 
 struct Attempt<'a> {
     handle: &'a mut Handle<Guard>,
     target: &'a Target,
     keyring: &'a Keyring,
+    /// Until a key has been offered.
+    haste: Option<Haste<'a>>,
+    begun: Begun,
     tried: Vec<String>,
     /// Keys that the server has seen.
     offered: usize,
@@ -123,8 +137,7 @@ impl Attempt<'_> {
                 if remaining_methods.is_empty() {
                     // russh tells a closed connection so, too.
                     if self.handle.is_closed() {
-                        let (address, user) = (self.target.address.clone(), self.target.user.clone());
-                        return Err(HostFailure::Login { address, user, tried: self.shown_tried(), advice: "the server ended the connection".into() });
+                        return Err(self.hung_up());
                     }
                     self.left = Some(remaining_methods);
                     return Ok(false);
@@ -156,7 +169,7 @@ impl Attempt<'_> {
                 }
                 used[at] = true;
                 let Some(agent) = &mut agent else { break };
-                if let Some(by) = self.offer_held(one, agent).await? {
+                if let Some(by) = self.offer_held(one, held.len() == 1, agent).await? {
                     return Ok(Some(by));
                 }
             }
@@ -174,13 +187,13 @@ impl Attempt<'_> {
                 let fitting = extra.iter().find(|one| Some(one.public_key()) == public.as_ref().map(PublicKey::key_data)).cloned();
                 if let (Some(certificate), AgentIdentity::PublicKey { comment, .. }) = (certificate.or(fitting), &held[at]) {
                     let held = AgentIdentity::Certificate { certificate, comment: format!("{comment} with its certificate") };
-                    if let Some(by) = self.offer_held(&held, agent).await? {
+                    if let Some(by) = self.offer_held(&held, true, agent).await? {
                         return Ok(Some(by));
                     }
                 }
                 if self.may_offer()
                     && !std::mem::replace(&mut used[at], true)
-                    && let Some(by) = self.offer_held(&held[at], agent).await?
+                    && let Some(by) = self.offer_held(&held[at], true, agent).await?
                 {
                     return Ok(Some(by));
                 }
@@ -211,7 +224,7 @@ impl Attempt<'_> {
                 if used[at] || !self.may_offer() {
                     continue;
                 }
-                if let Some(by) = self.offer_held(one, agent).await? {
+                if let Some(by) = self.offer_held(one, false, agent).await? {
                     return Ok(Some(by));
                 }
             }
@@ -258,50 +271,68 @@ impl Attempt<'_> {
         if !self.allows(&key.algorithm()) {
             return Ok(None);
         }
-        let hash = self.rsa_hash(&key.algorithm()).await?;
-        self.offered += 1;
-        let by = format!("key {}", path.display());
-        self.tried.push(by.clone());
-        let answer = self.handle.authenticate_publickey(&self.target.user, PrivateKeyWithHashAlg::new(key, hash)).await;
-        let answer = answer.map_err(|error| self.lost(&error))?;
-        Ok(self.is_in(answer)?.then_some(by))
+        let identity = AgentIdentity::from(key.public_key().clone());
+        let offered = self.offer(format!("key {}", path.display()), &identity, &mut Own { key }).await?;
+        offered.map_err(|error| self.lost(&error))
     }
 
     async fn offer_certificate(&mut self, path: &Path, key: &Arc<PrivateKey>, certificate: Certificate) -> Result<Option<String>, HostFailure> {
-        let hash = self.rsa_hash(&certificate.algorithm()).await?;
-        self.offered += 1;
-        let by = format!("certificate of {}", path.display());
-        self.tried.push(by.clone());
-        let mut signer = Own { key: key.clone() };
-        let answer = self.handle.authenticate_certificate_with(&self.target.user, certificate, hash, &mut signer).await;
-        let answer = answer.map_err(|error| self.lost(&error))?;
-        Ok(self.is_in(answer)?.then_some(by))
+        let identity = AgentIdentity::Certificate { certificate, comment: String::new() };
+        let offered = self.offer(format!("certificate of {}", path.display()), &identity, &mut Own { key: key.clone() }).await?;
+        offered.map_err(|error| self.lost(&error))
     }
 
-    async fn offer_held(&mut self, one: &AgentIdentity, agent: &mut AgentOfAnyKind) -> Result<Option<String>, HostFailure> {
-        let (algorithm, comment) = match one {
-            AgentIdentity::PublicKey { key, comment } => (key.algorithm(), comment),
-            AgentIdentity::Certificate { certificate, comment } => (certificate.algorithm(), comment),
-        };
+    /// An agent may ask somebody before it signs, so one of several is offered before it is signed with.
+    async fn offer_held(&mut self, one: &AgentIdentity, is_only_one: bool, agent: &mut AgentOfAnyKind) -> Result<Option<String>, HostFailure> {
+        let (AgentIdentity::PublicKey { comment, .. } | AgentIdentity::Certificate { comment, .. }) = one;
+        let algorithm = algorithm_of(one);
         if !self.allows(&algorithm) {
             return Ok(None);
         }
-        let hash = self.rsa_hash(&algorithm).await?;
+        if !is_only_one || matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
+            self.haste = None;
+        }
+        Ok(self.offer(format!("agent key {comment}"), one, agent).await?.unwrap_or_else(|error| {
+            self.notes.push(format!("the agent would not sign with {comment}: {error}"));
+            None
+        }))
+    }
+
+    /// Offers a key or certificate; `by` comes back when we are in.
+    ///
+    /// # Errors
+    /// Outside, what went wrong with the connection; inside, with the signature.
+    async fn offer<S: Signer>(&mut self, by: String, identity: &AgentIdentity, signer: &mut S) -> Result<Result<Option<String>, S::Error>, HostFailure> {
+        let hash = self.rsa_hash(&algorithm_of(identity)).await?;
         self.offered += 1;
-        let by = format!("agent key {comment}");
         self.tried.push(by.clone());
         let user = &self.target.user;
-        let answer = match one.clone() {
-            AgentIdentity::PublicKey { key, .. } => self.handle.authenticate_publickey_with(user, key, hash, agent).await,
-            AgentIdentity::Certificate { certificate, .. } => self.handle.authenticate_certificate_with(user, certificate, hash, agent).await,
+        let answer = match (self.haste.take(), identity) {
+            (Some(haste), _) => match self.handle.sign_request(user, identity, hash, signer).await {
+                Ok(request) => Ok(self.send_signed(request, haste).await?),
+                Err(error) => Err(error),
+            },
+            (None, AgentIdentity::PublicKey { key, .. }) => self.handle.authenticate_publickey_with(user, key.clone(), hash, signer).await,
+            (None, AgentIdentity::Certificate { certificate, .. }) => self.handle.authenticate_certificate_with(user, certificate.clone(), hash, signer).await,
         };
         match answer {
-            Ok(answer) => Ok(self.is_in(answer)?.then_some(by)),
-            Err(error) => {
-                self.notes.push(format!("the agent would not sign with {comment}: {error}"));
-                Ok(None)
-            }
+            Ok(answer) => Ok(Ok(self.is_in(answer)?.then_some(by))),
+            Err(error) => Ok(Err(error)),
         }
+    }
+
+    async fn send_signed(&mut self, request: Option<SignedRequest>, haste: Haste<'_>) -> Result<AuthResult, HostFailure> {
+        let Some(request) = request else { return Err(self.hung_up()) };
+        haste.is_in_doubt.store(haste.ahead.is_some(), Ordering::Relaxed);
+        let Some((answer, begun)) = self.handle.authenticate_signed(request, haste.ahead).await else { return Err(self.hung_up()) };
+        haste.is_in_doubt.store(false, Ordering::Relaxed);
+        self.begun = begun;
+        Ok(answer)
+    }
+
+    fn hung_up(&self) -> HostFailure {
+        let (address, user) = (self.target.address.clone(), self.target.user.clone());
+        HostFailure::Login { address, user, tried: self.shown_tried(), advice: "the server ended the connection".into() }
     }
 
     /// The password, once: where the server takes it as such, else where it asks for it.
@@ -402,6 +433,13 @@ fn asks_for_password(prompt: &Prompt) -> bool {
     let codes = ["one-time", "one time", "otp", "token", "code", "passcode", "pin", "factor"];
     let names = ["password", "passwort", "mot de passe", "contraseña"];
     !prompt.echo && names.iter().any(|name| text.ends_with(name) || text.starts_with(&format!("{name} for"))) && !codes.iter().any(|code| text.contains(code))
+}
+
+fn algorithm_of(identity: &AgentIdentity) -> Algorithm {
+    match identity {
+        AgentIdentity::PublicKey { key, .. } => key.algorithm(),
+        AgentIdentity::Certificate { certificate, .. } => certificate.algorithm(),
+    }
 }
 
 /// Whether the agent holds just this key, certificate or not.

@@ -16,10 +16,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use russh::Channel;
-use russh::client::{self, Handle, Msg};
+use russh::client::{self, Ahead, Handle, Msg};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{HostFailure, Reach, Route, Target};
 use guard::Guard;
+use login::Haste;
 use stream::{Leash, Stream};
 
 pub use algorithms::{Algorithms, Alive};
@@ -30,69 +32,137 @@ pub use trail::{Stage, Trail};
 
 const LOGIN_LIMIT: Duration = Duration::from_secs(30);
 const CHANNEL_LIMIT: Duration = Duration::from_secs(30);
+/// So many bytes of input may go along with a login: every server takes packets of 32 KiB.
+const ALONG_BYTES: usize = 24 << 10;
 
-/// A login on one host.
+/// A connection to one host whose key is right. The login goes along with the first thing that is wanted of it.
 pub struct Session {
-    handle: Handle<Guard>,
+    /// Until then.
+    waiting: tokio::sync::Mutex<Option<Waiting>>,
+    /// From then on.
+    handle: OnceLock<Handle<Guard>>,
     /// How the server calls itself.
     server: Arc<OnceLock<Vec<u8>>>,
     /// Why it ended the connection.
     farewell: Arc<OnceLock<String>>,
-    /// The shortest round trip so far, in microseconds.
+    /// How long the way to it took to be made.
+    made_in: Duration,
+    /// The shortest answer so far, in microseconds.
     nearest: AtomicU64,
+    /// It has been asked for nothing but its answer.
+    is_measured: AtomicBool,
     /// It has refused a channel.
     has_refused: AtomicBool,
+    /// Nobody knows whether it has begun what went along with the login.
+    is_in_doubt: AtomicBool,
     _leash: Leash,
 }
 
+/// What the login needs.
+struct Waiting {
+    handle: Handle<Guard>,
+    target: Target,
+    keyring: Arc<Keyring>,
+    trail: Trail,
+    turn: Option<OwnedSemaphorePermit>,
+}
+
 impl Session {
-    /// Connects, checks the host key, and logs in.
+    /// Connects and checks the host key.
     ///
     /// # Errors
     /// What went wrong, each with its own advice.
     pub async fn open(target: &Target, reach: &Reach, trail: &Trail) -> Result<Self, HostFailure> {
         let (stream, leash) = Stream::open(target, reach, trail).await?;
-        let overture = stream.overture();
-        let login = async {
+        let (overture, made_in) = (stream.overture(), stream.made_in());
+        let greeting = async {
             let guard = Guard::new(target, reach.known(&target.host_key.files)?, trail.clone())?;
             let (server, farewell) = (guard.server.clone(), guard.farewell.clone());
             let config = Arc::new(algorithms::config(target, &guard.algorithms(), guard.trusts_certificates())?);
-            let mut handle = match client::connect_stream(config, stream, guard).await {
+            let handle = match client::connect_stream(config, stream, guard).await {
                 Ok(handle) => handle,
                 Err(error) => return Err(error.about(target, &overture).await),
             };
-            let logged_in = login::log_in(&mut handle, target, &reach.keyring, trail).await;
-            logged_in.map_err(|failure| failure.with_farewell(farewell.get()))?;
-            Ok(Self { handle, server, farewell, nearest: AtomicU64::new(u64::MAX), has_refused: AtomicBool::new(false), _leash: leash })
+            let waiting = Waiting { handle, target: target.clone(), keyring: reach.keyring.clone(), trail: trail.clone(), turn: None };
+            Ok(Self {
+                waiting: tokio::sync::Mutex::new(Some(waiting)),
+                handle: OnceLock::new(),
+                server,
+                farewell,
+                made_in,
+                nearest: AtomicU64::new(u64::MAX),
+                is_measured: AtomicBool::new(false),
+                has_refused: AtomicBool::new(false),
+                is_in_doubt: AtomicBool::new(false),
+                _leash: leash,
+            })
         };
-        let opened = tokio::time::timeout(LOGIN_LIMIT, login)
+        let opened = tokio::time::timeout(LOGIN_LIMIT, greeting)
             .await
-            .unwrap_or_else(|_| {
-                let (address, limit) = (target.address.clone(), LOGIN_LIMIT);
-                let has_shown_key = trail.steps().iter().any(|(stage, _)| *stage == Stage::HostKey);
-                Err(if has_shown_key { HostFailure::LoginSlow { address, limit } } else { HostFailure::LoginTimeout { address, limit } })
-            });
+            .unwrap_or_else(|_| Err(HostFailure::LoginTimeout { address: target.address.clone(), limit: LOGIN_LIMIT }));
         if overture.refusal().is_none() {
             trail.pass(Stage::Banner, overture.version().unwrap_or_default());
         }
         opened
     }
 
-    /// Starts a command on a new channel.
+    /// What is to be kept until the login has ended.
+    pub fn hold(&mut self, turn: Option<OwnedSemaphorePermit>) {
+        if let Some(waiting) = self.waiting.get_mut() {
+            waiting.turn = turn;
+        }
+    }
+
+    /// Logs in, unless that has been done. Where a command came along and the server has begun it, its channel comes back.
+    async fn logged_in(&self, first: Option<(&str, &[u8])>) -> Result<(&Handle<Guard>, Option<Channel<Msg>>), HostFailure> {
+        let mut waiting = self.waiting.lock().await;
+        let Some(mut login) = waiting.take() else {
+            let over = || HostFailure::Lost("the login on this connection did not end well".into());
+            return Ok((self.handle.get().ok_or_else(over)?, None));
+        };
+        let asked = Instant::now();
+        let haste = self.first_channel(&login.target).map(|channel| Haste { ahead: first.map(|(command, input)| Ahead { channel, command: command.into(), input: input.to_vec() }), is_in_doubt: &self.is_in_doubt });
+        let logging_in = login::log_in(&mut login.handle, &login.target, &login.keyring, &login.trail, haste);
+        let address = || login.target.address.clone();
+        let opened = tokio::time::timeout(LOGIN_LIMIT, logging_in)
+            .await
+            .unwrap_or_else(|_| Err(HostFailure::LoginSlow { address: address(), limit: LOGIN_LIMIT }))
+            .map_err(|failure| failure.with_farewell(self.farewell.get()))?;
+        self.has_answered(asked);
+        let handle = self.handle.get_or_init(|| login.handle);
+        Ok((handle, opened.map(|channel| channel.map_err(|error| self.no_channel(error))).transpose()?))
+    }
+
+    /// Logs in, unless that has been done.
     ///
     /// # Errors
-    /// [`HostFailure::Channel`] when the server does not allow one, [`HostFailure::Lost`] when it has gone.
-    pub async fn start(&self, command: &str) -> Result<Channel<Msg>, HostFailure> {
+    /// Why there is no login.
+    pub async fn log_in(&self) -> Result<(), HostFailure> {
+        self.logged_in(None).await.map(|_| ())
+    }
+
+    /// The number that the server gives to its first channel, where the login may go out in one piece with a first command: OpenSSH takes that, of
+    /// others nothing is known.
+    fn first_channel(&self, target: &Target) -> Option<u32> {
+        let known = [("OpenSSH", 0), ("russh", 2)];
+        known.into_iter().find(|(name, _)| !target.legacy && self.is_one_of(&[name])).map(|(_, number)| number)
+    }
+
+    /// Starts a command on a new channel. What of `input` went along with it is taken away.
+    ///
+    /// # Errors
+    /// Why there is no login, [`HostFailure::Channel`] when the server does not allow a channel, [`HostFailure::Lost`] when it has gone.
+    pub async fn start(&self, command: &str, input: &mut Vec<u8>) -> Result<Channel<Msg>, HostFailure> {
+        let along = if input.len() <= ALONG_BYTES { input.len() } else { 0 };
+        let (handle, opened) = self.logged_in(Some((command, &input[..along]))).await?;
+        if let Some(channel) = opened {
+            input.drain(..along);
+            return Ok(channel);
+        }
         let open = async {
             let asked = Instant::now();
-            let channel = self.handle.channel_open_session().await.map_err(|error| match error {
-                russh::Error::ChannelOpenFailure(reason) => {
-                    self.has_refused.store(true, Ordering::Relaxed);
-                    HostFailure::Channel(format!("{reason:?}"))
-                }
-                other => self.lost(&other),
-            })?;
-            self.nearest.fetch_min(asked.elapsed().as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+            let channel = handle.channel_open_session().await.map_err(|error| self.no_channel(error))?;
+            self.has_answered(asked);
             // No answer is waited for: what the command prints, or the end of the channel, is the answer.
             channel.exec(false, command).await.map_err(|error| self.lost(&error))?;
             Ok(channel)
@@ -102,9 +172,41 @@ impl Session {
             .unwrap_or(Err(HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs()))))
     }
 
-    /// How long an answer of the server takes at the least; a loaded controller takes it for longer.
-    pub fn distance(&self) -> Duration {
-        Duration::from_micros(self.nearest.load(Ordering::Relaxed))
+    fn no_channel(&self, error: russh::Error) -> HostFailure {
+        match error {
+            russh::Error::ChannelOpenFailure(reason) => {
+                self.has_refused.store(true, Ordering::Relaxed);
+                HostFailure::Channel(format!("{reason:?}"))
+            }
+            other => self.lost(&other),
+        }
+    }
+
+    fn has_answered(&self, asked: Instant) {
+        self.nearest.fetch_min(asked.elapsed().as_micros().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether an answer of the server takes as long as this at the least; a loaded controller takes it for longer.
+    ///
+    /// A login takes longer than an answer, and what made the way may be nearer than the server: where the two do not agree, the server is asked.
+    pub async fn is_as_far_as(&self, limit: Duration) -> bool {
+        let nearest = || Duration::from_micros(self.nearest.load(Ordering::Relaxed));
+        if nearest() >= limit
+            && self.made_in < limit
+            && !self.is_measured.swap(true, Ordering::Relaxed)
+            && let Some(handle) = self.handle.get()
+        {
+            let asked = Instant::now();
+            if let Ok(Ok(())) = tokio::time::timeout(CHANNEL_LIMIT, handle.send_ping()).await {
+                self.has_answered(asked);
+            }
+        }
+        nearest() >= limit
+    }
+
+    /// Whether the first command may have begun although there is no login: the connection ended without a word before that was answered.
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt.load(Ordering::Relaxed) && self.farewell.get().is_none()
     }
 
     /// Whether the server has refused a channel so far.
@@ -117,7 +219,8 @@ impl Session {
     /// # Errors
     /// [`HostFailure::Tunnel`] when it has none, [`HostFailure::Lost`] when it has gone.
     pub async fn tunnel(&self, address: &str, port: u16) -> Result<Channel<Msg>, HostFailure> {
-        let opened = self.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
+        let (handle, _) = self.logged_in(None).await?;
+        let opened = handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
         opened.map_err(|error| match error {
             russh::Error::ChannelOpenFailure(reason) => HostFailure::tunnel(address, port, reason),
             other => self.lost(&other),
@@ -130,7 +233,7 @@ impl Session {
 
     /// Whether the connection has ended.
     pub fn is_closed(&self) -> bool {
-        self.handle.is_closed()
+        self.handle.get().is_some_and(Handle::is_closed)
     }
 
     /// Dropbear takes commands of 9,000 bytes at most; of others than OpenSSH nothing is known.
@@ -150,7 +253,8 @@ impl Session {
 
     /// Takes leave of the server.
     pub async fn close(&self) {
-        let farewell = self.handle.disconnect(russh::Disconnect::ByApplication, "", "");
+        let Some(handle) = self.handle.get() else { return };
+        let farewell = handle.disconnect(russh::Disconnect::ByApplication, "", "");
         let _gone = tokio::time::timeout(Duration::from_secs(1), farewell).await;
     }
 }

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use russh::ChannelStream;
 use russh::client::Msg;
@@ -37,6 +37,8 @@ const COMPLAINT_BYTES: usize = 4096;
 pub struct Stream {
     carrier: Carrier,
     overture: Overture,
+    /// How long the last part of the way took to be made; nothing where that is not known.
+    made_in: Duration,
     /// Ends the connection when the other end of it is dropped: russh's own task would wait for ever.
     leash: oneshot::Receiver<()>,
     is_over: bool,
@@ -126,15 +128,20 @@ impl Stream {
     /// Why there is none.
     pub async fn open(target: &Target, reach: &Reach, trail: &Trail) -> Result<(Self, Leash), HostFailure> {
         let overture = Overture::default();
-        let carrier = match &target.route {
+        let (carrier, made_in) = match &target.route {
             Route::Direct => tcp(target, trail).await?,
             Route::Through(jump) => through(jump, target, reach, trail).await?,
-            Route::Command(command) => by_command(command, target, &overture, trail)?,
+            Route::Command(command) => (by_command(command, target, &overture, trail)?, Duration::ZERO),
         };
         let (held, leash) = oneshot::channel();
-        let stream = Self { carrier, overture, leash, is_over: false };
+        let stream = Self { carrier, overture, made_in, leash, is_over: false };
         stream.acknowledge_at_once();
         Ok((stream, Leash(held)))
+    }
+
+    /// How long the last part of the way took to be made: a round trip, or nothing where that is not known.
+    pub fn made_in(&self) -> Duration {
+        self.made_in
     }
 
     /// Stays readable after the stream has gone to russh.
@@ -162,7 +169,7 @@ impl Stream {
 }
 
 /// Connects to the first address of the target that answers.
-async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
+async fn tcp(target: &Target, trail: &Trail) -> Result<(Carrier, Duration), HostFailure> {
     let (address, port) = (target.address.as_str(), target.port);
     let connect = async {
         let found = tokio::net::lookup_host((address, port))
@@ -171,11 +178,13 @@ async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
         let mut reason = "the name has no address".to_owned();
         for socket in found {
             trail.pass(Stage::Name, socket.ip().to_string());
+            let asked = Instant::now();
             match TcpStream::connect(socket).await {
                 Ok(stream) => {
+                    let made_in = asked.elapsed();
                     trail.pass(Stage::Route, "direct");
                     trail.pass(Stage::Port, format!("{port} is open"));
-                    return Ok(stream);
+                    return Ok((stream, made_in));
                 }
                 Err(error) => {
                     if error.kind() == io::ErrorKind::ConnectionRefused {
@@ -187,7 +196,7 @@ async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
         }
         Err(HostFailure::Connect { address: address.into(), port, reason })
     };
-    let tcp = tokio::time::timeout(target.connect_timeout, connect).await.unwrap_or_else(|_| {
+    let (tcp, made_in) = tokio::time::timeout(target.connect_timeout, connect).await.unwrap_or_else(|_| {
         Err(HostFailure::ConnectTimeout { address: address.into(), port, limit: target.connect_timeout })
     })?;
     // Frames are small and each is waited for; our own Nagle would add 40 ms to every exchange, too.
@@ -195,21 +204,23 @@ async fn tcp(target: &Target, trail: &Trail) -> Result<Carrier, HostFailure> {
     // What has been sent and is acknowledged by nobody for so long went to nobody.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     let _best_effort = socket2::SockRef::from(&tcp).set_tcp_user_timeout(Some(UNHEARD_LIMIT));
-    Ok(Carrier::Tcp(tcp))
+    Ok((Carrier::Tcp(tcp), made_in))
 }
 
 /// Asks a jump host for a connection to the target. The jump host resolves the name.
-async fn through(jump: &Arc<Target>, target: &Target, reach: &Reach, trail: &Trail) -> Result<Carrier, HostFailure> {
+async fn through(jump: &Arc<Target>, target: &Target, reach: &Reach, trail: &Trail) -> Result<(Carrier, Duration), HostFailure> {
     let about = |cause: HostFailure| HostFailure::Jump { via: jump.name.clone(), cause: Box::new(cause) };
     let session = Box::pin(reach.jump(jump)).await.map_err(about)?;
     trail.pass(Stage::Route, format!("through {}", jump.name));
     let (address, port) = (target.address.clone(), target.port);
+    let asked = Instant::now();
     let open = tokio::time::timeout(target.connect_timeout, session.tunnel(&address, port));
     let channel = open.await.unwrap_or(Err(HostFailure::ConnectTimeout { address, port, limit: target.connect_timeout })).map_err(about)?;
+    let made_in = asked.elapsed();
     trail.pass(Stage::Port, format!("{port} is open"));
     let (channel_here, far) = tokio::io::duplex(PIECE_BYTES);
     tokio::spawn(pump(channel.into_stream(), far));
-    Ok(Carrier::Jump { channel: channel_here, _session: session })
+    Ok((Carrier::Jump { channel: channel_here, _session: session }, made_in))
 }
 
 /// Carries bytes between a jump host's channel and the session that runs through it, and always takes what comes.

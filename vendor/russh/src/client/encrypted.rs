@@ -120,6 +120,13 @@ impl Session {
                 EncryptedState::WaitingAuthRequest(ref mut auth_request) => {
                     trace!("waiting auth request, {:?}", buf.first(),);
                     match buf.split_first() {
+                        Some((&msg::SERVICE_ACCEPT, mut r)) if std::mem::take(&mut self.is_service_due) => {
+                            if map_err!(Bytes::decode(&mut r))?.as_ref() != b"ssh-userauth" {
+                                return Err(crate::Error::Inconsistent.into());
+                            }
+                            map_err!(ensure_end(&r))?;
+                            return Ok(());
+                        }
                         Some((&msg::USERAUTH_SUCCESS, r)) => {
                             map_err!(ensure_end(&r))?;
                             debug!("userauth_success");
@@ -162,6 +169,7 @@ impl Session {
                                 })
                                 .map_err(|_| crate::Error::SendError)?;
 
+                            self.forget_ahead();
                             // If no other authentication method is allowed by the server, give up.
                             if no_more_methods {
                                 return Err(crate::Error::NoAuthMethod.into());
@@ -488,6 +496,11 @@ impl Session {
                 let msg = ChannelOpenConfirmation::parse(&mut reader)?;
                 map_err!(ensure_end(&reader))?;
                 let local_id = ChannelId(msg.recipient_channel);
+                self.confirm_ahead(local_id, msg.sender_channel)?;
+                let msg = ChannelOpenConfirmation {
+                    initial_window_size: self.pay_ahead(local_id, msg.initial_window_size),
+                    ..msg
+                };
 
                 if let Some(ref mut enc) = self.common.encrypted {
                     if let Some(parameters) = enc.channels.get_mut(&local_id) {
@@ -746,6 +759,7 @@ impl Session {
                 if !self.common.is_established_channel(channel_num) {
                     return Ok(());
                 }
+                let amount = self.pay_ahead(channel_num, amount);
                 let mut new_size = 0;
                 debug!("channel_window_adjust amount: {amount:?}");
                 if let Some(ref mut enc) = self.common.encrypted {
@@ -1530,7 +1544,7 @@ impl Encrypted {
         Ok(())
     }
 
-    fn client_make_to_sign(
+    pub(super) fn client_make_to_sign(
         &mut self,
         user: &str,
         key: &PublicKeyOrCertificate,

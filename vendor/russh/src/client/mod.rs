@@ -56,6 +56,8 @@ use tokio::sync::mpsc::{
 };
 use tokio::sync::oneshot;
 
+pub use ahead::{Ahead, SignedRequest};
+
 pub use crate::auth::AuthResult;
 use crate::cert::PublicKeyOrCertificate;
 use crate::channels::{
@@ -73,6 +75,7 @@ use crate::{
     map_err, msg, negotiation,
 };
 
+mod ahead;
 mod encrypted;
 mod kex;
 mod session;
@@ -103,6 +106,9 @@ pub struct Session {
     server_sig_algs: Option<Vec<Algorithm>>,
     /// Number of EXT_INFO messages received (RFC 8308 allows at most two).
     ext_info_count: u8,
+    /// The service was asked for and used at once, and its acceptance is still to come.
+    is_service_due: bool,
+    opened_ahead: Option<ahead::OpenedAhead>,
 }
 
 impl Drop for Session {
@@ -153,6 +159,19 @@ pub enum Msg {
     Authenticate {
         user: String,
         method: auth::Method,
+    },
+    /// What is to be signed for a login, and where in it the packet begins.
+    ToSign {
+        user: String,
+        key: PublicKeyOrCertificate,
+        hash_alg: Option<HashAlg>,
+        reply_channel: oneshot::Sender<(Vec<u8>, usize)>,
+    },
+    /// See [`Handle::authenticate_signed`].
+    AuthenticateSigned {
+        user: String,
+        packet: Vec<u8>,
+        ahead: Option<(ChannelRef, Ahead)>,
     },
     AuthInfoResponse {
         responses: Vec<String>,
@@ -1335,6 +1354,8 @@ impl Session {
             open_global_requests: VecDeque::new(),
             server_sig_algs: None,
             ext_info_count: 0,
+            is_service_due: false,
+            opened_ahead: None,
         }
     }
 
@@ -1624,6 +1645,12 @@ impl Session {
         match msg {
             Msg::Authenticate { user, method } => {
                 self.write_auth_request_if_needed(&user, method)?;
+            }
+            Msg::ToSign { user, key, hash_alg, reply_channel } => {
+                let _ = reply_channel.send(self.to_sign(&user, &key, hash_alg)?);
+            }
+            Msg::AuthenticateSigned { user, packet, ahead } => {
+                self.authenticate_signed(user, &packet, ahead)?;
             }
             Msg::Signed { .. } | Msg::SignFailed => {}
             Msg::AuthInfoResponse { .. } => {}

@@ -745,6 +745,14 @@ impl Session {
                                 Err(e) => return Err(e),
                             }
                             buffer.seqn = pkt.seqn; // TODO reply changes seqn internall, find cleaner way
+                            // A channel that was accepted is there before the next packet is read, so that a request
+                            // may follow at once, as it may with OpenSSH.
+                            while !self.kex.active() {
+                                match self.priority_receiver.try_recv() {
+                                    Ok(reply) => self.dispatch_msg(reply)?,
+                                    Err(_) => break,
+                                }
+                            }
 
                             if kex_was_active && !self.kex.active() {
                                 buffer.bytes = 0;
