@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use russh::client::{Ahead, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg, Prompt, SignedRequest};
+use russh::client::{Ahead, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg, Offered, Prompt, SignedRequest};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::ssh_encoding::Encode as _;
@@ -54,7 +54,7 @@ pub enum Agent {
 
 type AgentOfAnyKind = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 
-/// The first key is signed with at once, without asking first whether the server would take it, and a first command goes along.
+/// Keys are signed with at once, without asking first whether the server would take them, and a first command goes along.
 pub struct Haste<'a> {
     pub ahead: Option<Ahead>,
     /// The command is on its way, and the server has not said yet that the login is refused.
@@ -101,7 +101,6 @@ struct Attempt<'a> {
     handle: &'a mut Handle<Guard>,
     target: &'a Target,
     keyring: &'a Keyring,
-    /// Until a key has been offered.
     haste: Option<Haste<'a>>,
     begun: Begun,
     tried: Vec<String>,
@@ -272,27 +271,25 @@ impl Attempt<'_> {
             return Ok(None);
         }
         let identity = AgentIdentity::from(key.public_key().clone());
-        let offered = self.offer(format!("key {}", path.display()), &identity, &mut Own { key }).await?;
+        let offered = self.offer(format!("key {}", path.display()), &identity, false, &mut Own { key }).await?;
         offered.map_err(|error| self.lost(&error))
     }
 
     async fn offer_certificate(&mut self, path: &Path, key: &Arc<PrivateKey>, certificate: Certificate) -> Result<Option<String>, HostFailure> {
         let identity = AgentIdentity::Certificate { certificate, comment: String::new() };
-        let offered = self.offer(format!("certificate of {}", path.display()), &identity, &mut Own { key: key.clone() }).await?;
+        let offered = self.offer(format!("certificate of {}", path.display()), &identity, false, &mut Own { key: key.clone() }).await?;
         offered.map_err(|error| self.lost(&error))
     }
 
-    /// An agent may ask somebody before it signs, so one of several is offered before it is signed with.
+    /// An agent may ask somebody before it signs, so of several keys the server is asked first which one it would take.
     async fn offer_held(&mut self, one: &AgentIdentity, is_only_one: bool, agent: &mut AgentOfAnyKind) -> Result<Option<String>, HostFailure> {
         let (AgentIdentity::PublicKey { comment, .. } | AgentIdentity::Certificate { comment, .. }) = one;
         let algorithm = algorithm_of(one);
         if !self.allows(&algorithm) {
             return Ok(None);
         }
-        if !is_only_one || matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256) {
-            self.haste = None;
-        }
-        Ok(self.offer(format!("agent key {comment}"), one, agent).await?.unwrap_or_else(|error| {
+        let asks_first = !is_only_one || matches!(algorithm, Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256);
+        Ok(self.offer(format!("agent key {comment}"), one, asks_first, agent).await?.unwrap_or_else(|error| {
             self.notes.push(format!("the agent would not sign with {comment}: {error}"));
             None
         }))
@@ -302,14 +299,21 @@ impl Attempt<'_> {
     ///
     /// # Errors
     /// Outside, what went wrong with the connection; inside, with the signature.
-    async fn offer<S: Signer>(&mut self, by: String, identity: &AgentIdentity, signer: &mut S) -> Result<Result<Option<String>, S::Error>, HostFailure> {
+    async fn offer<S: Signer>(&mut self, by: String, identity: &AgentIdentity, asks_first: bool, signer: &mut S) -> Result<Result<Option<String>, S::Error>, HostFailure> {
         let hash = self.rsa_hash(&algorithm_of(identity)).await?;
         self.offered += 1;
         self.tried.push(by.clone());
         let user = &self.target.user;
-        let answer = match (self.haste.take(), identity) {
-            (Some(haste), _) => match self.handle.sign_request(user, identity, hash, signer).await {
-                Ok(request) => Ok(self.send_signed(request, haste).await?),
+        if asks_first && self.haste.is_some() {
+            match self.handle.offer_key(user, identity, hash).await.map_err(|error| self.lost(&error))? {
+                Some(Offered::Welcome) => {}
+                Some(Offered::Answered(answer)) => return Ok(Ok(self.is_in(answer)?.then_some(by))),
+                None => return Err(self.hung_up()),
+            }
+        }
+        let answer = match (&self.haste, identity) {
+            (Some(_), _) => match self.handle.sign_request(user, identity, hash, signer).await {
+                Ok(request) => Ok(self.send_signed(request).await?),
                 Err(error) => Err(error),
             },
             (None, AgentIdentity::PublicKey { key, .. }) => self.handle.authenticate_publickey_with(user, key.clone(), hash, signer).await,
@@ -321,10 +325,10 @@ impl Attempt<'_> {
         }
     }
 
-    async fn send_signed(&mut self, request: Option<SignedRequest>, haste: Haste<'_>) -> Result<AuthResult, HostFailure> {
-        let Some(request) = request else { return Err(self.hung_up()) };
+    async fn send_signed(&mut self, request: Option<SignedRequest>) -> Result<AuthResult, HostFailure> {
+        let (Some(haste), Some(request)) = (&self.haste, request) else { return Err(self.hung_up()) };
         haste.is_in_doubt.store(haste.ahead.is_some(), Ordering::Relaxed);
-        let Some((answer, begun)) = self.handle.authenticate_signed(request, haste.ahead).await else { return Err(self.hung_up()) };
+        let Some((answer, begun)) = self.handle.authenticate_signed(request, haste.ahead.clone()).await else { return Err(self.hung_up()) };
         haste.is_in_doubt.store(false, Ordering::Relaxed);
         self.begun = begun;
         Ok(answer)

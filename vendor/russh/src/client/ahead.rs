@@ -14,6 +14,7 @@ use super::{Handle, Handler, Msg, Reply, Session};
 use crate::auth::{self, AuthRequest, AuthResult};
 use crate::cert::PublicKeyOrCertificate;
 use crate::channels::{Channel, ChannelRef};
+use crate::helpers::AlgorithmExt;
 use crate::keys::agent::AgentIdentity;
 use crate::session::{Encrypted, EncryptedState};
 use crate::{ChannelId, Error, msg};
@@ -26,6 +27,15 @@ pub struct Ahead {
     pub channel: u32,
     pub command: Vec<u8>,
     pub input: Vec<u8>,
+}
+
+/// What a server says to a key that it is only asked about.
+#[derive(Debug)]
+pub enum Offered {
+    /// It would do, once it has signed.
+    Welcome,
+    /// That is an answer already.
+    Answered(AuthResult),
 }
 
 /// A signed request for a login, not sent yet.
@@ -46,6 +56,37 @@ pub(super) struct OpenedAhead {
 }
 
 impl<H: Handler> Handle<H> {
+    /// Asks whether the server would take a key or certificate. `None` when the connection ended without an answer.
+    pub async fn offer_key(&mut self, user: &str, identity: &AgentIdentity, hash_alg: Option<HashAlg>) -> Result<Option<Offered>, Error> {
+        let (algorithm, key) = match identity {
+            AgentIdentity::PublicKey { key, .. } => (key.algorithm().with_hash_alg(hash_alg).as_str().to_owned(), key.to_bytes()?),
+            AgentIdentity::Certificate { certificate, .. } => {
+                (certificate.algorithm().with_hash_alg(hash_alg).to_certificate_type(), certificate.to_bytes()?)
+            }
+        };
+        let mut packet = vec![msg::USERAUTH_REQUEST];
+        user.encode(&mut packet)?;
+        "ssh-connection".encode(&mut packet)?;
+        "publickey".encode(&mut packet)?;
+        0u8.encode(&mut packet)?;
+        algorithm.encode(&mut packet)?;
+        key.encode(&mut packet)?;
+        if self.sender.send(Msg::AuthenticateByPacket { user: user.to_owned(), packet, ahead: None }).await.is_err() {
+            return Ok(None);
+        }
+        loop {
+            match self.receiver.recv().await {
+                Some(Reply::KeyWelcome) => return Ok(Some(Offered::Welcome)),
+                Some(Reply::AuthSuccess) => return Ok(Some(Offered::Answered(AuthResult::Success))),
+                Some(Reply::AuthFailure { proceed_with_methods: remaining_methods, partial_success }) => {
+                    return Ok(Some(Offered::Answered(AuthResult::Failure { remaining_methods, partial_success })));
+                }
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// Signs a request for a login by key or certificate, without asking first whether the server would take it. Nothing
     /// is sent. `None` when the connection has ended.
     pub async fn sign_request<U: Into<String>, S: auth::Signer>(
@@ -81,7 +122,7 @@ impl<H: Handler> Handle<H> {
             opening = Some((receiver, channel_ref.window_size().clone()));
             (channel_ref, ahead)
         });
-        self.sender.send(Msg::AuthenticateSigned { user, packet, ahead }).await.ok()?;
+        self.sender.send(Msg::AuthenticateByPacket { user, packet, ahead }).await.ok()?;
         loop {
             match self.receiver.recv().await? {
                 Reply::AuthSuccess => break,
@@ -108,7 +149,7 @@ impl Session {
         Ok((buffer, start))
     }
 
-    pub(super) fn authenticate_signed(&mut self, user: String, packet: &[u8], ahead: Option<(ChannelRef, Ahead)>) -> Result<(), Error> {
+    pub(super) fn authenticate_by_packet(&mut self, user: String, packet: &[u8], ahead: Option<(ChannelRef, Ahead)>) -> Result<(), Error> {
         let config = self.common.config.clone();
         let enc = self.common.encrypted.as_mut().ok_or(Error::Inconsistent)?;
         match enc.state {

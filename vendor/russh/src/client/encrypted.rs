@@ -362,6 +362,11 @@ impl Session {
                                         })
                                     }
                                 }
+                                None => {
+                                    self.sender
+                                        .send(Reply::KeyWelcome)
+                                        .map_err(|_| crate::Error::SendError)?;
+                                }
                                 _ => {}
                             }
                         }

@@ -56,7 +56,7 @@ use tokio::sync::mpsc::{
 };
 use tokio::sync::oneshot;
 
-pub use ahead::{Ahead, SignedRequest};
+pub use ahead::{Ahead, Offered, SignedRequest};
 
 pub use crate::auth::AuthResult;
 use crate::cert::PublicKeyOrCertificate;
@@ -126,6 +126,8 @@ enum Reply {
         partial_success: bool,
     },
     ChannelOpenFailure,
+    /// See [`Handle::offer_key`].
+    KeyWelcome,
     SignRequest {
         key: ssh_key::PublicKey,
         data: Vec<u8>,
@@ -167,8 +169,8 @@ pub enum Msg {
         hash_alg: Option<HashAlg>,
         reply_channel: oneshot::Sender<(Vec<u8>, usize)>,
     },
-    /// See [`Handle::authenticate_signed`].
-    AuthenticateSigned {
+    /// See [`Handle::authenticate_signed`] and [`Handle::offer_key`].
+    AuthenticateByPacket {
         user: String,
         packet: Vec<u8>,
         ahead: Option<(ChannelRef, Ahead)>,
@@ -1649,8 +1651,8 @@ impl Session {
             Msg::ToSign { user, key, hash_alg, reply_channel } => {
                 let _ = reply_channel.send(self.to_sign(&user, &key, hash_alg)?);
             }
-            Msg::AuthenticateSigned { user, packet, ahead } => {
-                self.authenticate_signed(user, &packet, ahead)?;
+            Msg::AuthenticateByPacket { user, packet, ahead } => {
+                self.authenticate_by_packet(user, &packet, ahead)?;
             }
             Msg::Signed { .. } | Msg::SignFailed => {}
             Msg::AuthInfoResponse { .. } => {}
