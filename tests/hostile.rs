@@ -244,6 +244,18 @@ fn while_logging_in() {
             liar.failure("none-of-yours", false)?;
             liar.hang()
         }),
+        case("endless_welcomes", "", move |liar| {
+            liar.up_to_login()?;
+            loop {
+                liar.packet(&[&[60][..], &pubkey("ssh-ed25519"), &string("a key")].concat())?;
+            }
+        }),
+        case("endless_services", "", |liar| {
+            liar.up_to_login()?;
+            loop {
+                liar.packet(&[&[6][..], &string("ssh-userauth")].concat())?;
+            }
+        }),
         case("billion_prompts", "", |liar| {
             liar.up_to_login()?;
             liar.failure("keyboard-interactive", false)?;
@@ -303,6 +315,11 @@ fn with_channels() {
         case("refused", "refuses a session", |liar| {
             let channel = liar.up_to_channel()?;
             liar.packet(&[&[92][..], &channel.to_be_bytes(), &1_u32.to_be_bytes(), &string("no \x1b[31mway"), &string("")].concat())?;
+            liar.hang()
+        }),
+        case("another_number", "", |liar| {
+            let channel = liar.up_to_channel()?;
+            liar.packet(&[&[91][..], &channel.to_be_bytes(), &9_u32.to_be_bytes(), &(1_u32 << 20).to_be_bytes(), &32768_u32.to_be_bytes()].concat())?;
             liar.hang()
         }),
         case("huge_window", "", |liar| liar.up_to_command(1 << 31).and_then(|channel| liar.about(97, channel)).and_then(|()| liar.hang())),

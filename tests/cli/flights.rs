@@ -110,7 +110,7 @@ fn one_login_and_one_shell_serve_a_whole_run() {
     assert_eq!((fleet.host("alpha").connections(), fleet.host("alpha").commands()), (1, 1));
 }
 
-/// Seven turns are the protocol's: version, key exchange, service, login, channel, command and answer, goodbye. Where two frames cross,
+/// Four turns are the protocol's: version, key exchange, login with channel and command, goodbye. Where two frames cross,
 /// one more is counted.
 #[test]
 fn a_login_takes_what_the_protocol_asks_for() {
@@ -123,7 +123,7 @@ fn a_login_takes_what_the_protocol_asks_for() {
         host.turns()
     });
     let turns = turns.min().expect("five logins");
-    assert!(turns <= 8, "{turns} turns");
+    assert!(turns <= 4, "{turns} turns");
 }
 
 #[test]

@@ -71,7 +71,7 @@ impl<H: Handler> Handle<H> {
         0u8.encode(&mut packet)?;
         algorithm.encode(&mut packet)?;
         key.encode(&mut packet)?;
-        if self.sender.send(Msg::AuthenticateByPacket { user: user.to_owned(), packet, ahead: None }).await.is_err() {
+        if self.sender.send(Msg::AuthenticateByPacket { user: user.to_owned(), packet, is_offer: true, ahead: None }).await.is_err() {
             return Ok(None);
         }
         loop {
@@ -122,7 +122,7 @@ impl<H: Handler> Handle<H> {
             opening = Some((receiver, channel_ref.window_size().clone()));
             (channel_ref, ahead)
         });
-        self.sender.send(Msg::AuthenticateByPacket { user, packet, ahead }).await.ok()?;
+        self.sender.send(Msg::AuthenticateByPacket { user, packet, is_offer: false, ahead }).await.ok()?;
         loop {
             match self.receiver.recv().await? {
                 Reply::AuthSuccess => break,
@@ -149,7 +149,7 @@ impl Session {
         Ok((buffer, start))
     }
 
-    pub(super) fn authenticate_by_packet(&mut self, user: String, packet: &[u8], ahead: Option<(ChannelRef, Ahead)>) -> Result<(), Error> {
+    pub(super) fn authenticate_by_packet(&mut self, user: String, packet: &[u8], is_offer: bool, ahead: Option<(ChannelRef, Ahead)>) -> Result<(), Error> {
         let config = self.common.config.clone();
         let enc = self.common.encrypted.as_mut().ok_or(Error::Inconsistent)?;
         match enc.state {
@@ -167,6 +167,7 @@ impl Session {
             EncryptedState::InitCompression | EncryptedState::Authenticated => return Err(Error::Inconsistent),
         }
         push_packet!(enc.write, enc.write.extend_from_slice(packet));
+        self.is_key_offered = is_offer;
         enc.state = EncryptedState::WaitingAuthRequest(AuthRequest::new(&auth::Method::None));
         if let Some((channel_ref, ahead)) = ahead {
             let id = enc.new_channel(config.window_size, config.maximum_packet_size);

@@ -362,7 +362,7 @@ impl Session {
                                         })
                                     }
                                 }
-                                None => {
+                                None if std::mem::take(&mut self.is_key_offered) => {
                                     self.sender
                                         .send(Reply::KeyWelcome)
                                         .map_err(|_| crate::Error::SendError)?;

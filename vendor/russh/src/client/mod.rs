@@ -108,6 +108,8 @@ pub struct Session {
     ext_info_count: u8,
     /// The service was asked for and used at once, and its acceptance is still to come.
     is_service_due: bool,
+    /// The server was asked whether it would take a key.
+    is_key_offered: bool,
     opened_ahead: Option<ahead::OpenedAhead>,
 }
 
@@ -173,6 +175,7 @@ pub enum Msg {
     AuthenticateByPacket {
         user: String,
         packet: Vec<u8>,
+        is_offer: bool,
         ahead: Option<(ChannelRef, Ahead)>,
     },
     AuthInfoResponse {
@@ -1357,6 +1360,7 @@ impl Session {
             server_sig_algs: None,
             ext_info_count: 0,
             is_service_due: false,
+            is_key_offered: false,
             opened_ahead: None,
         }
     }
@@ -1651,8 +1655,8 @@ impl Session {
             Msg::ToSign { user, key, hash_alg, reply_channel } => {
                 let _ = reply_channel.send(self.to_sign(&user, &key, hash_alg)?);
             }
-            Msg::AuthenticateByPacket { user, packet, ahead } => {
-                self.authenticate_by_packet(user, &packet, ahead)?;
+            Msg::AuthenticateByPacket { user, packet, is_offer, ahead } => {
+                self.authenticate_by_packet(user, &packet, is_offer, ahead)?;
             }
             Msg::Signed { .. } | Msg::SignFailed => {}
             Msg::AuthInfoResponse { .. } => {}
