@@ -135,7 +135,7 @@ fn serve() {
         listener.bind("0.0.0.0:0".parse().expect("an address")).expect("a port");
         let listener = listener.listen(16 << 10).expect("a listener");
         println!("{} {}", listener.local_addr().expect("an address").port(), public.trim());
-        let config = Arc::new(russh::server::Config { keys: vec![key], inactivity_timeout: None, nodelay: true, auth_rejection_time_initial: Some(Duration::ZERO), ..Default::default() });
+        let config = Arc::new(russh::server::Config { server_id: russh::SshId::Standard("SSH-2.0-russh_practice".into()), keys: vec![key], inactivity_timeout: None, nodelay: true, auth_rejection_time_initial: Some(Duration::ZERO), ..Default::default() });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let config = config.clone();

@@ -296,6 +296,7 @@ fn while_logging_in() {
             liar.hang()
         }),
         case("success_and_gone", "", |liar| liar.up_to_login().and_then(|_| liar.packet(&[52]))),
+        case("gone_without_an_answer", "ended the connection", |liar| liar.up_to_login().and_then(|_| liar.wait_for(&[94])).map(|_| ())),
         case("service_refused", "", |liar| {
             liar.begin()?;
             liar.wait_for(&[5])?;
@@ -306,7 +307,11 @@ fn while_logging_in() {
             liar.packet(&[&[1][..], &2_u32.to_be_bytes(), &string([b'z'; 200_000]), &string("")].concat())
         }),
     ];
-    run(cases, true);
+    let document = run(cases, true);
+    let outcome = |name: &str| document["hosts"][name]["outcome"].as_str().expect("an outcome").to_owned();
+    // The command goes along with the login: it begins as soon as that is good, whoever hears of it.
+    assert_eq!((outcome("success_and_gone"), outcome("hanging_login")), ("unknown".into(), "unknown".into()));
+    assert_eq!((outcome("gone_without_an_answer"), outcome("endless_failures"), outcome("long_goodbye")), ("unreachable".into(), "unreachable".into(), "unreachable".into()));
 }
 
 #[test]

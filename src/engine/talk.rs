@@ -18,7 +18,7 @@ use crate::event::{Event, Outcome, Piece, Room};
 use crate::module::Question;
 use crate::shell::Script;
 use crate::playbook::{Body, Task};
-use crate::remote::{Frame, FrameResult, HostFailure, Link, Listener, Shell, Verb, back_off};
+use crate::remote::{Frame, FrameResult, HostFailure, Link, Listener, Shell, Stop, Verb, back_off};
 use crate::template::Filled;
 
 /// How often, and at which distance, a channel is asked for again after the room for it has been made.
@@ -251,9 +251,20 @@ impl Walker {
                 _ => Shell::open_heard(link, other.as_ref(), first, listener).await,
             }
         };
+        let mut open = std::pin::pin!(open);
+        tokio::select! {
+            shell = &mut open => return Ok(shell),
+            () = stopping(self.stop.clone()) => {}
+        }
+        // A command of the user's that is on its way may run, so what becomes of it is waited for.
+        let [Frame { verb: Verb::Run(_), .. }] = first else { return Err(Halt::Stopped) };
+        if !link.has_sent() {
+            return Err(Halt::Stopped);
+        }
+        let mut stop = self.stop.clone();
         tokio::select! {
             shell = open => Ok(shell),
-            () = stopping(self.stop.clone()) => Err(Halt::Stopped),
+            Ok(_) = stop.wait_for(|wanted| *wanted == Stop::Now) => Ok(Ok(Shell::in_doubt(&first[0], HostFailure::Interrupted))),
         }
     }
 

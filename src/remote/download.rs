@@ -23,7 +23,11 @@ pub async fn download(
     // The word on stdout tells the file from what a profile may print before it.
     const SEND: &str = r#"printf %s "$1" >&2;f=$(printf %bx "$2");f=${f%x};case $f in "~/"*)f=$HOME/${f#??};;esac;if [ -d "$f" ];then echo "it is a folder" >&2;exit 3;fi;if [ -e "$f" ]&&[ ! -f "$f" ];then echo "it is no plain file" >&2;exit 3;fi;exec <"$f"||exit 3;printf "%s\n" "$3"&&exec cat"#;
     let word = random_word();
-    let (mut input, mut events) = start(link, user, SEND, path, &word).await?;
+    let mut stop = std::pin::pin!(stop);
+    let (mut input, mut events) = tokio::select! {
+        started = start(link, user, SEND, path, &word) => started?,
+        () = &mut stop => return Err(HostFailure::Interrupted),
+    };
     input.finish().await;
     let mark = format!("{word}\n");
     let receiving = async {

@@ -131,6 +131,14 @@ impl Link {
         self.start_with(command, &mut Vec::new()).await
     }
 
+    /// Whether the first command is on its way.
+    pub fn has_sent(&self) -> bool {
+        match self {
+            Self::Ssh(session) => session.has_sent(),
+            Self::Local => true,
+        }
+    }
+
     /// Whether the first command may have begun although starting it has failed.
     pub(super) fn is_in_doubt(&self) -> bool {
         match self {

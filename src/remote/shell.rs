@@ -156,11 +156,7 @@ impl Shell {
         // Where nothing ever asks for a password, nothing can fall into wrong hands.
         let (mut at_once, once_asked) = if waits { (Vec::new(), Some(rest)) } else { (rest, None) };
         let (mut input, events) = match link.start_with(&opening.command, &mut at_once).await {
-            Err(failure) if plan.is_for_one && link.is_in_doubt() => {
-                let mut shell = Self::with(Input::None, plan);
-                shell.early.push_back(Incoming::Failed(failure));
-                return Ok(shell);
-            }
+            Err(failure) if plan.is_for_one && link.is_in_doubt() => return Ok(Self::with(Input::None, plan).lost(failure)),
             started => started?,
         };
         let (sender, mut incoming) = mpsc::channel(4096);
@@ -178,8 +174,7 @@ impl Shell {
         let hello = shell.greet(&mut incoming, &mut notices, user, once_asked);
         let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await;
         if greeted.is_err() && shell.is_for_one {
-            shell.early.push_back(Incoming::Failed(silent(user, &said.borrow())));
-            return Ok(shell);
+            return Ok(shell.lost(silent(user, &said.borrow())));
         }
         let greeted = greeted.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
         if let Err(failure) = greeted {
@@ -188,6 +183,16 @@ impl Shell {
         }
         shell.incoming = incoming;
         Ok(shell)
+    }
+
+    /// In place of a shell for one command that may have begun or not: the next [`flight`](Shell::flight) says so.
+    pub fn in_doubt(frame: &Frame, failure: HostFailure) -> Self {
+        Self::with(Input::None, Plan { defined: BTreeSet::new(), ahead: vec![frame.clone()], is_for_one: true }).lost(failure)
+    }
+
+    fn lost(mut self, failure: HostFailure) -> Self {
+        self.early.push_back(Incoming::Failed(failure));
+        self
     }
 
     fn with(input: Input, plan: Plan) -> Self {

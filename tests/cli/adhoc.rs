@@ -230,6 +230,14 @@ fn a_command_that_nobody_heard_of_may_have_run() {
     fleet.host("alpha").cut();
     let ran = super::read(child.wait_with_output().expect("an end"));
     assert_eq!((ran.exit, &ran.document["hosts"]["alpha"]["outcome"]), (7, &"unknown".into()), "{}", ran.document);
+    // Nor does an interrupt make it undone: what becomes of it is waited for.
+    let fleet = Fleet::start(&["alpha"], &Faults { delay: Duration::from_millis(400), ..Faults::default() });
+    let child = mutate(&fleet, &["run", "alpha", "--output", "json", "--", "touch ~/begun; echo done"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("the program runs");
+    wait_for(&fleet.host("alpha").home.join("begun"));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("a process")), nix::sys::signal::Signal::SIGINT).expect("a signal");
+    let ran = super::read(child.wait_with_output().expect("an end"));
+    let host = &ran.document["hosts"]["alpha"];
+    assert_eq!((&host["steps"][0]["outcome"], &host["steps"][0]["stdout"]), (&"changed".into(), &"done\n".into()), "{}", ran.document);
     // A login that was refused began nothing.
     let fleet = Fleet::start(&["alpha"], &Faults { refuse_login: true, ..Faults::default() });
     let ran = run(&fleet, &["run", "alpha", "--", "touch ~/begun"]);

@@ -250,6 +250,8 @@ fn write_private(path: &Path, bytes: &[u8]) {
 
 async fn serve(listener: TcpListener, host: Host, host_key: PrivateKey, allowed: PublicKey, faults: Faults) {
     let config = Arc::new(russh::server::Config {
+        // By this name mutate knows that it takes a login in one piece, as OpenSSH does and russh as published does not.
+        server_id: russh::SshId::Standard("SSH-2.0-russh_practice".into()),
         keys: vec![host_key],
         auth_rejection_time: Duration::from_millis(10),
         auth_rejection_time_initial: Some(Duration::ZERO),

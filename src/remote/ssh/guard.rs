@@ -1,6 +1,7 @@
 //! What russh asks of us during a session: is this the right key? And what a server has no business asking.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ pub struct Guard {
     pub server: Arc<OnceLock<Vec<u8>>>,
     /// Why the server ended the connection, in its own words.
     pub farewell: Arc<OnceLock<String>>,
+    /// It has ended the connection in order. Of one that goes through others nobody knows who ended it.
+    pub has_hung_up: Arc<AtomicBool>,
+    is_direct: bool,
 }
 
 /// russh's own errors, and our verdict on the host key on its way through russh.
@@ -104,6 +108,8 @@ impl Guard {
             trail,
             server: Arc::default(),
             farewell: Arc::default(),
+            has_hung_up: Arc::default(),
+            is_direct: matches!(target.route, super::super::Route::Direct),
         })
     }
 
@@ -187,8 +193,12 @@ impl client::Handler for Guard {
                 Ok(())
             }
             client::DisconnectReason::Error(error) => {
-                if let Trouble::Host(failure) = &error {
-                    self.farewell.get_or_init(|| failure.to_string());
+                match &error {
+                    Trouble::Host(failure) => {
+                        self.farewell.get_or_init(|| failure.to_string());
+                    }
+                    Trouble::Ssh(russh::Error::IO(error)) if self.is_direct && error.kind() == std::io::ErrorKind::UnexpectedEof => self.has_hung_up.store(true, Ordering::Relaxed),
+                    Trouble::Ssh(_) => {}
                 }
                 Err(error)
             }

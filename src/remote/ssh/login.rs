@@ -4,15 +4,14 @@
 //! once, and nothing that was refused is tried again.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use russh::client::{Ahead, AuthResult, Handle, KeyboardInteractiveAuthResponse, Msg, Offered, Prompt, SignedRequest};
+use russh::client::{Ahead, AuthResult, Handle, KeyboardInteractiveAuthResponse, Offered, Opening, Prompt, SignedRequest};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::ssh_encoding::Encode as _;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
-use russh::{AgentAuthError, Channel, MethodKind, MethodSet, Signer};
+use russh::{AgentAuthError, MethodKind, MethodSet, Signer};
 
 use super::guard::Guard;
 use super::keys::{self, Keyring, Problem};
@@ -57,19 +56,28 @@ type AgentOfAnyKind = AgentClient<Box<dyn AgentStream + Send + Unpin>>;
 /// Keys are signed with at once, without asking first whether the server would take them, and a first command goes along.
 pub struct Haste<'a> {
     pub ahead: Option<Ahead>,
-    /// The command is on its way, and the server has not said yet that the login is refused.
-    pub is_in_doubt: &'a AtomicBool,
+    pub first: &'a Mutex<First>,
 }
 
-/// What became of a command that went along with the login.
-pub type Begun = Option<Result<Channel<Msg>, russh::Error>>;
+/// How far the first command on a connection is known to have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum First {
+    /// It has not been sent, or surely not begun.
+    Here,
+    /// It went along with a login that was not answered yet.
+    Sent,
+    /// The login was good, and nothing has been heard of the command.
+    LoggedIn,
+    /// Its session was opened.
+    Begun,
+}
 
-/// Logs in. With `haste`, a server that refuses the login must ignore what goes along with it.
+/// Logs in. With `haste`, the session of the command that went along comes back; a server that refuses the login must ignore it.
 ///
 /// # Errors
 /// [`HostFailure::Login`] when the server refused everything, [`HostFailure::Key`] when a named key cannot be used.
-pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyring, trail: &Trail, haste: Option<Haste<'_>>) -> Result<Begun, HostFailure> {
-    let mut attempt = Attempt { handle, target, keyring, haste, begun: None, tried: Vec::new(), offered: 0, locked: Vec::new(), notes: Vec::new(), left: None };
+pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyring, trail: &Trail, haste: Option<Haste<'_>>) -> Result<Option<Opening>, HostFailure> {
+    let mut attempt = Attempt { handle, target, keyring, haste, opening: None, tried: Vec::new(), offered: 0, locked: Vec::new(), notes: Vec::new(), left: None };
     let identity = &target.identity;
     let by = 'by: {
         if !identity.no_public_key
@@ -94,7 +102,7 @@ pub async fn log_in(handle: &mut Handle<Guard>, target: &Target, keyring: &Keyri
         return Err(attempt.refused());
     };
     trail.pass(Stage::Login, format!("as {}, {by}", target.user));
-    Ok(attempt.begun)
+    Ok(attempt.opening)
 }
 
 struct Attempt<'a> {
@@ -102,7 +110,7 @@ struct Attempt<'a> {
     target: &'a Target,
     keyring: &'a Keyring,
     haste: Option<Haste<'a>>,
-    begun: Begun,
+    opening: Option<Opening>,
     tried: Vec<String>,
     /// Keys that the server has seen.
     offered: usize,
@@ -327,10 +335,18 @@ impl Attempt<'_> {
 
     async fn send_signed(&mut self, request: Option<SignedRequest>) -> Result<AuthResult, HostFailure> {
         let (Some(haste), Some(request)) = (&self.haste, request) else { return Err(self.hung_up()) };
-        haste.is_in_doubt.store(haste.ahead.is_some(), Ordering::Relaxed);
-        let Some((answer, begun)) = self.handle.authenticate_signed(request, haste.ahead.clone()).await else { return Err(self.hung_up()) };
-        haste.is_in_doubt.store(false, Ordering::Relaxed);
-        self.begun = begun;
+        if self.handle.is_closed() {
+            return Err(self.hung_up());
+        }
+        let has_come = |first: First| {
+            if haste.ahead.is_some() {
+                *haste.first.lock().expect("nothing panics while it holds this lock") = first;
+            }
+        };
+        has_come(First::Sent);
+        let Some((answer, opening)) = self.handle.authenticate_signed(request, haste.ahead.clone()).await else { return Err(self.hung_up()) };
+        has_come(if matches!(answer, AuthResult::Success) { First::LoggedIn } else { First::Here });
+        self.opening = opening;
         Ok(answer)
     }
 

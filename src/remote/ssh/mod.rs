@@ -12,7 +12,7 @@ mod stream;
 mod trail;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use russh::Channel;
@@ -21,7 +21,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{HostFailure, Reach, Route, Target};
 use guard::Guard;
-use login::Haste;
+use login::{First, Haste};
 use stream::{Leash, Stream};
 
 pub use algorithms::{Algorithms, Alive};
@@ -53,8 +53,10 @@ pub struct Session {
     is_measured: AtomicBool,
     /// It has refused a channel.
     has_refused: AtomicBool,
-    /// Nobody knows whether it has begun what went along with the login.
-    is_in_doubt: AtomicBool,
+    /// How far the first command has come.
+    first: Mutex<First>,
+    /// The server itself has ended the connection, in order.
+    has_hung_up: Arc<AtomicBool>,
     _leash: Leash,
 }
 
@@ -77,7 +79,7 @@ impl Session {
         let (overture, made_in) = (stream.overture(), stream.made_in());
         let greeting = async {
             let guard = Guard::new(target, reach.known(&target.host_key.files)?, trail.clone())?;
-            let (server, farewell) = (guard.server.clone(), guard.farewell.clone());
+            let (server, farewell, has_hung_up) = (guard.server.clone(), guard.farewell.clone(), guard.has_hung_up.clone());
             let config = Arc::new(algorithms::config(target, &guard.algorithms(), guard.trusts_certificates())?);
             let handle = match client::connect_stream(config, stream, guard).await {
                 Ok(handle) => handle,
@@ -93,7 +95,8 @@ impl Session {
                 nearest: AtomicU64::new(u64::MAX),
                 is_measured: AtomicBool::new(false),
                 has_refused: AtomicBool::new(false),
-                is_in_doubt: AtomicBool::new(false),
+                first: Mutex::new(First::Here),
+                has_hung_up,
                 _leash: leash,
             })
         };
@@ -113,7 +116,7 @@ impl Session {
         }
     }
 
-    /// Logs in, unless that has been done. Where a command came along and the server has begun it, its channel comes back.
+    /// Logs in, unless that has been done. Where the first command went along, its channel comes back.
     async fn logged_in(&self, first: Option<(&str, &[u8])>) -> Result<(&Handle<Guard>, Option<Channel<Msg>>), HostFailure> {
         let mut waiting = self.waiting.lock().await;
         let Some(mut login) = waiting.take() else {
@@ -121,16 +124,31 @@ impl Session {
             return Ok((self.handle.get().ok_or_else(over)?, None));
         };
         let asked = Instant::now();
-        let haste = self.first_channel(&login.target).map(|channel| Haste { ahead: first.map(|(command, input)| Ahead { channel, command: command.into(), input: input.to_vec() }), is_in_doubt: &self.is_in_doubt });
+        let haste = self.first_channel(&login.target).map(|channel| Haste {
+            ahead: first.map(|(command, input)| Ahead { channel, command: command.into(), input: input.to_vec() }),
+            first: &self.first,
+        });
         let logging_in = login::log_in(&mut login.handle, &login.target, &login.keyring, &login.trail, haste);
         let address = || login.target.address.clone();
-        let opened = tokio::time::timeout(LOGIN_LIMIT, logging_in)
+        let opening = tokio::time::timeout(LOGIN_LIMIT, logging_in)
             .await
             .unwrap_or_else(|_| Err(HostFailure::LoginSlow { address: address(), limit: LOGIN_LIMIT }))
             .map_err(|failure| failure.with_farewell(self.farewell.get()))?;
         self.has_answered(asked);
         let handle = self.handle.get_or_init(|| login.handle);
-        Ok((handle, opened.map(|channel| channel.map_err(|error| self.no_channel(error))).transpose()?))
+        drop(waiting);
+        let Some(opening) = opening else { return Ok((handle, None)) };
+        let opened = tokio::time::timeout(CHANNEL_LIMIT, handle.opened(opening)).await.unwrap_or(Err(russh::Error::ConnectionTimeout));
+        match &opened {
+            Ok(_) => self.has_come(First::Begun),
+            Err(russh::Error::ChannelOpenFailure(_)) => self.has_come(First::Here),
+            Err(_) => {}
+        }
+        Ok((handle, Some(opened.map_err(|error| self.no_channel(error))?)))
+    }
+
+    fn has_come(&self, first: First) {
+        *self.first.lock().expect("nothing panics while it holds this lock") = first;
     }
 
     /// Logs in, unless that has been done.
@@ -144,7 +162,7 @@ impl Session {
     /// The number that the server gives to its first channel, where the login may go out in one piece with a first command: OpenSSH takes that, of
     /// others nothing is known.
     fn first_channel(&self, target: &Target) -> Option<u32> {
-        let known = [("OpenSSH", 0), ("russh", 2)];
+        let known = [("OpenSSH", 0), ("russh_practice", 2)];
         known.into_iter().find(|(name, _)| !target.legacy && self.is_one_of(&[name])).map(|(_, number)| number)
     }
 
@@ -165,6 +183,7 @@ impl Session {
             self.has_answered(asked);
             // No answer is waited for: what the command prints, or the end of the channel, is the answer.
             channel.exec(false, command).await.map_err(|error| self.lost(&error))?;
+            self.has_come(First::Begun);
             Ok(channel)
         };
         tokio::time::timeout(CHANNEL_LIMIT, open)
@@ -178,6 +197,7 @@ impl Session {
                 self.has_refused.store(true, Ordering::Relaxed);
                 HostFailure::Channel(format!("{reason:?}"))
             }
+            russh::Error::ConnectionTimeout => HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs())),
             other => self.lost(&other),
         }
     }
@@ -193,8 +213,8 @@ impl Session {
         let nearest = || Duration::from_micros(self.nearest.load(Ordering::Relaxed));
         if nearest() >= limit
             && self.made_in < limit
-            && !self.is_measured.swap(true, Ordering::Relaxed)
             && let Some(handle) = self.handle.get()
+            && !self.is_measured.swap(true, Ordering::Relaxed)
         {
             let asked = Instant::now();
             if let Ok(Ok(())) = tokio::time::timeout(CHANNEL_LIMIT, handle.send_ping()).await {
@@ -204,9 +224,24 @@ impl Session {
         nearest() >= limit
     }
 
-    /// Whether the first command may have begun although there is no login: the connection ended without a word before that was answered.
+    /// Whether the first command may have begun although starting it has failed.
+    ///
+    /// Before a login is answered, a server that takes leave, or ends the connection in order, has begun nothing.
     pub fn is_in_doubt(&self) -> bool {
-        self.is_in_doubt.load(Ordering::Relaxed) && self.farewell.get().is_none()
+        match self.how_far() {
+            First::Here | First::Begun => false,
+            First::Sent => self.farewell.get().is_none() && !self.has_hung_up.load(Ordering::Relaxed),
+            First::LoggedIn => true,
+        }
+    }
+
+    /// Whether the first command is on its way.
+    pub fn has_sent(&self) -> bool {
+        self.how_far() != First::Here
+    }
+
+    fn how_far(&self) -> First {
+        *self.first.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Whether the server has refused a channel so far.

@@ -7,13 +7,13 @@
 use log::debug;
 use ssh_encoding::Encode;
 use ssh_key::HashAlg;
-use tokio::sync::mpsc::channel;
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::sync::oneshot;
 
 use super::{Handle, Handler, Msg, Reply, Session};
 use crate::auth::{self, AuthRequest, AuthResult};
 use crate::cert::PublicKeyOrCertificate;
-use crate::channels::{Channel, ChannelRef};
+use crate::channels::{Channel, ChannelMsg, ChannelRef, WindowSizeRef};
 use crate::helpers::AlgorithmExt;
 use crate::keys::agent::AgentIdentity;
 use crate::session::{Encrypted, EncryptedState};
@@ -43,6 +43,12 @@ pub enum Offered {
 pub struct SignedRequest {
     user: String,
     packet: Vec<u8>,
+}
+
+/// A channel that was opened along with a login that has succeeded: see [`Handle::opened`].
+pub struct Opening {
+    receiver: Receiver<ChannelMsg>,
+    window: WindowSizeRef,
 }
 
 /// A channel that was opened along with a login.
@@ -109,34 +115,34 @@ impl<H: Handler> Handle<H> {
         Ok(Some(SignedRequest { user, packet }))
     }
 
-    /// Logs in. With `ahead`, its session is opened along with the login; the channel, or why there is none, comes back
-    /// with [`AuthResult::Success`]. A server that refuses the login must ignore what follows the request.
+    /// Logs in. With `ahead`, its session is opened along with the login, and comes back with [`AuthResult::Success`]. A
+    /// server that refuses the login must ignore what follows the request.
     ///
     /// `None` when the connection ended without an answer, so that nobody knows what became of it.
-    pub async fn authenticate_signed(&mut self, request: SignedRequest, ahead: Option<Ahead>) -> Option<(AuthResult, Option<Result<Channel<Msg>, Error>>)> {
+    pub async fn authenticate_signed(&mut self, request: SignedRequest, ahead: Option<Ahead>) -> Option<(AuthResult, Option<Opening>)> {
         let SignedRequest { user, packet } = request;
         let mut opening = None;
         let ahead = ahead.map(|ahead| {
             let (sender, receiver) = channel(self.channel_buffer_size);
             let channel_ref = ChannelRef::new(sender);
-            opening = Some((receiver, channel_ref.window_size().clone()));
+            opening = Some(Opening { receiver, window: channel_ref.window_size().clone() });
             (channel_ref, ahead)
         });
         self.sender.send(Msg::AuthenticateByPacket { user, packet, is_offer: false, ahead }).await.ok()?;
         loop {
             match self.receiver.recv().await? {
-                Reply::AuthSuccess => break,
+                Reply::AuthSuccess => return Some((AuthResult::Success, opening)),
                 Reply::AuthFailure { proceed_with_methods: remaining_methods, partial_success } => {
                     return Some((AuthResult::Failure { remaining_methods, partial_success }, None));
                 }
                 _ => {}
             }
         }
-        let channel = match opening {
-            Some((receiver, window)) => Some(self.wait_channel_confirmation(receiver, window).await),
-            None => None,
-        };
-        Some((AuthResult::Success, channel))
+    }
+
+    /// Waits until the server has confirmed a channel that was opened along with the login.
+    pub async fn opened(&self, opening: Opening) -> Result<Channel<Msg>, Error> {
+        self.wait_channel_confirmation(opening.receiver, opening.window).await
     }
 }
 

@@ -56,7 +56,7 @@ use tokio::sync::mpsc::{
 };
 use tokio::sync::oneshot;
 
-pub use ahead::{Ahead, Offered, SignedRequest};
+pub use ahead::{Ahead, Offered, Opening, SignedRequest};
 
 pub use crate::auth::AuthResult;
 use crate::cert::PublicKeyOrCertificate;
