@@ -85,7 +85,7 @@ impl Target {
 
 /// A login.
 pub enum Link {
-    Ssh(ssh::Session),
+    Ssh(Box<ssh::Session>),
     Local,
 }
 
@@ -104,7 +104,7 @@ impl Link {
     /// As [`Link::open`].
     pub async fn open_heard(target: &Target, reach: &Reach, trail: &Trail) -> Result<Self, HostFailure> {
         match target.method {
-            Method::Ssh => ssh::Session::open(target, reach, trail).await.map(Self::Ssh),
+            Method::Ssh => ssh::Session::open(target, reach, trail).await.map(|session| Self::Ssh(Box::new(session))),
             Method::Local => Ok(Self::Local),
         }
     }

@@ -38,7 +38,7 @@ const ALONG_BYTES: usize = 24 << 10;
 /// A connection to one host whose key is right. The login goes along with the first thing that is wanted of it.
 pub struct Session {
     /// Until then.
-    waiting: tokio::sync::Mutex<Option<Waiting>>,
+    waiting: tokio::sync::Mutex<Option<Box<Waiting>>>,
     /// From then on.
     handle: OnceLock<Handle<Guard>>,
     /// How the server calls itself.
@@ -85,7 +85,7 @@ impl Session {
                 Ok(handle) => handle,
                 Err(error) => return Err(error.about(target, &overture).await),
             };
-            let waiting = Waiting { handle, target: target.clone(), keyring: reach.keyring.clone(), trail: trail.clone(), turn: None };
+            let waiting = Box::new(Waiting { handle, target: target.clone(), keyring: reach.keyring.clone(), trail: trail.clone(), turn: None });
             Ok(Self {
                 waiting: tokio::sync::Mutex::new(Some(waiting)),
                 handle: OnceLock::new(),
@@ -128,7 +128,8 @@ impl Session {
             ahead: first.map(|(command, input)| Ahead { channel, command: command.into(), input: input.to_vec() }),
             first: &self.first,
         });
-        let logging_in = login::log_in(&mut login.handle, &login.target, &login.keyring, &login.trail, haste);
+        // Whatever may start a command would have to have room for it.
+        let logging_in = Box::pin(login::log_in(&mut login.handle, &login.target, &login.keyring, &login.trail, haste));
         let address = || login.target.address.clone();
         let opening = tokio::time::timeout(LOGIN_LIMIT, logging_in)
             .await
