@@ -172,17 +172,17 @@ impl Shell {
         }
         let mut shell = Self::with(input, plan);
         let hello = shell.greet(&mut incoming, &mut notices, user, once_asked);
-        let greeted = tokio::time::timeout(HELLO_LIMIT, hello).await;
-        if greeted.is_err() && shell.is_for_one {
-            return Ok(shell.lost(silent(user, &said.borrow())));
-        }
-        let greeted = greeted.unwrap_or_else(|_| Err(silent(user, &said.borrow())));
-        if let Err(failure) = greeted {
-            shell.input.close().await;
-            return Err(failure);
-        }
-        shell.incoming = incoming;
-        Ok(shell)
+        let failure = match tokio::time::timeout(HELLO_LIMIT, hello).await {
+            Ok(Ok(())) => {
+                shell.incoming = incoming;
+                return Ok(shell);
+            }
+            Ok(Err(failure)) => failure,
+            Err(_) if shell.is_for_one => return Ok(shell.lost(silent(user, &said.borrow()))),
+            Err(_) => silent(user, &said.borrow()),
+        };
+        shell.input.close().await;
+        Err(failure)
     }
 
     /// In place of a shell for one command that may have begun or not: the next [`flight`](Shell::flight) says so.

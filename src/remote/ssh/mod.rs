@@ -139,13 +139,16 @@ impl Session {
         let handle = self.handle.get_or_init(|| login.handle);
         drop(waiting);
         let Some(opening) = opening else { return Ok((handle, None)) };
-        let opened = tokio::time::timeout(CHANNEL_LIMIT, handle.opened(opening)).await.unwrap_or(Err(russh::Error::ConnectionTimeout));
-        match &opened {
-            Ok(_) => self.has_come(First::Begun),
-            Err(russh::Error::ChannelOpenFailure(_)) => self.has_come(First::Here),
-            Err(_) => {}
-        }
-        Ok((handle, Some(opened.map_err(|error| self.no_channel(error))?)))
+        let channel = answered(async {
+            let opened = handle.opened(opening).await;
+            match &opened {
+                Ok(_) => self.has_come(First::Begun),
+                Err(russh::Error::ChannelOpenFailure(_)) => self.has_come(First::Here),
+                Err(_) => {}
+            }
+            opened.map_err(|error| self.no_channel(error))
+        });
+        Ok((handle, Some(channel.await?)))
     }
 
     fn has_come(&self, first: First) {
@@ -187,9 +190,7 @@ impl Session {
             self.has_come(First::Begun);
             Ok(channel)
         };
-        tokio::time::timeout(CHANNEL_LIMIT, open)
-            .await
-            .unwrap_or(Err(HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs()))))
+        answered(open).await
     }
 
     fn no_channel(&self, error: russh::Error) -> HostFailure {
@@ -198,7 +199,6 @@ impl Session {
                 self.has_refused.store(true, Ordering::Relaxed);
                 HostFailure::Channel(format!("{reason:?}"))
             }
-            russh::Error::ConnectionTimeout => HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs())),
             other => self.lost(&other),
         }
     }
@@ -293,6 +293,12 @@ impl Session {
         let farewell = handle.disconnect(russh::Disconnect::ByApplication, "", "");
         let _gone = tokio::time::timeout(Duration::from_secs(1), farewell).await;
     }
+}
+
+/// A channel, unless the server takes too long for it.
+async fn answered(channel: impl Future<Output = Result<Channel<Msg>, HostFailure>>) -> Result<Channel<Msg>, HostFailure> {
+    let late = || HostFailure::Channel(format!("no answer within {} s", CHANNEL_LIMIT.as_secs()));
+    tokio::time::timeout(CHANNEL_LIMIT, channel).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// The host key that a server shows, whoever it may be; nothing else is asked of it.

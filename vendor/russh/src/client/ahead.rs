@@ -58,7 +58,6 @@ pub(super) struct OpenedAhead {
     number: u32,
     /// Bytes of input that were sent before the server had granted them.
     owed: u32,
-    is_confirmed: bool,
 }
 
 impl<H: Handler> Handle<H> {
@@ -77,18 +76,20 @@ impl<H: Handler> Handle<H> {
         0u8.encode(&mut packet)?;
         algorithm.encode(&mut packet)?;
         key.encode(&mut packet)?;
-        if self.sender.send(Msg::AuthenticateByPacket { user: user.to_owned(), packet, is_offer: true, ahead: None }).await.is_err() {
-            return Ok(None);
-        }
+        Ok(self.ask(Msg::AuthenticateByPacket { user: user.to_owned(), packet, is_offer: true, ahead: None }).await)
+    }
+
+    /// Sends a request for a login and waits for its answer. `None` when the connection ended without one.
+    async fn ask(&mut self, request: Msg) -> Option<Offered> {
+        self.sender.send(request).await.ok()?;
         loop {
-            match self.receiver.recv().await {
-                Some(Reply::KeyWelcome) => return Ok(Some(Offered::Welcome)),
-                Some(Reply::AuthSuccess) => return Ok(Some(Offered::Answered(AuthResult::Success))),
-                Some(Reply::AuthFailure { proceed_with_methods: remaining_methods, partial_success }) => {
-                    return Ok(Some(Offered::Answered(AuthResult::Failure { remaining_methods, partial_success })));
+            match self.receiver.recv().await? {
+                Reply::KeyWelcome => return Some(Offered::Welcome),
+                Reply::AuthSuccess => return Some(Offered::Answered(AuthResult::Success)),
+                Reply::AuthFailure { proceed_with_methods: remaining_methods, partial_success } => {
+                    return Some(Offered::Answered(AuthResult::Failure { remaining_methods, partial_success }));
                 }
-                Some(_) => {}
-                None => return Ok(None),
+                _ => {}
             }
         }
     }
@@ -128,15 +129,11 @@ impl<H: Handler> Handle<H> {
             opening = Some(Opening { receiver, window: channel_ref.window_size().clone() });
             (channel_ref, ahead)
         });
-        self.sender.send(Msg::AuthenticateByPacket { user, packet, is_offer: false, ahead }).await.ok()?;
-        loop {
-            match self.receiver.recv().await? {
-                Reply::AuthSuccess => return Some((AuthResult::Success, opening)),
-                Reply::AuthFailure { proceed_with_methods: remaining_methods, partial_success } => {
-                    return Some((AuthResult::Failure { remaining_methods, partial_success }, None));
-                }
-                _ => {}
-            }
+        match self.ask(Msg::AuthenticateByPacket { user, packet, is_offer: false, ahead }).await? {
+            Offered::Answered(AuthResult::Success) => Some((AuthResult::Success, opening)),
+            Offered::Answered(failure) => Some((failure, None)),
+            // Only an offer is answered so.
+            Offered::Welcome => None,
         }
     }
 
@@ -179,7 +176,7 @@ impl Session {
             let id = enc.new_channel(config.window_size, config.maximum_packet_size);
             write_ahead(enc, id, (config.window_size, config.maximum_packet_size), &ahead)?;
             self.channels.insert(id, channel_ref);
-            self.opened_ahead = Some(OpenedAhead { id, number: ahead.channel, owed: ahead.input.len() as u32, is_confirmed: false });
+            self.opened_ahead = Some(OpenedAhead { id, number: ahead.channel, owed: ahead.input.len() as u32 });
         }
         self.common.auth_user = user;
         self.common.auth_method = None;
@@ -199,23 +196,19 @@ impl Session {
 
     /// Whether the server has given the number that was counted on to a channel that was opened along with a login.
     pub(super) fn confirm_ahead(&mut self, id: ChannelId, number: u32) -> Result<(), Error> {
-        match &mut self.opened_ahead {
+        match &self.opened_ahead {
             Some(opened) if opened.id == id && number != opened.number => Err(Error::Inconsistent),
-            Some(opened) if opened.id == id => {
-                opened.is_confirmed = true;
-                Ok(())
-            }
             _ => Ok(()),
         }
     }
 
-    /// What remains of newly granted bytes, once those are paid that were sent before.
+    /// What remains of bytes that are granted to a confirmed channel, once those are paid that were sent before.
     pub(super) fn pay_ahead(&mut self, id: ChannelId, granted: u32) -> u32 {
         match &mut self.opened_ahead {
             Some(opened) if opened.id == id => {
                 let paid = granted.min(opened.owed);
                 opened.owed -= paid;
-                if opened.is_confirmed && opened.owed == 0 {
+                if opened.owed == 0 {
                     self.opened_ahead = None;
                 }
                 granted - paid
